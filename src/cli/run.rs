@@ -1,0 +1,27 @@
+//! `lute-net run`: one script, until nothing is left or a signal comes.
+
+use std::{path::Path, process::ExitCode, rc::Rc};
+
+use lute_net::Runtime;
+
+use super::signals;
+
+/// Runs the script at `path`. Exit code 0, or 1 when it could not be loaded or an error was not caught.
+pub fn run(path: &Path, arguments: &[String]) -> ExitCode {
+    match try_run(path, arguments) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("lute-net: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_run(path: &Path, arguments: &[String]) -> Result<u64, lute_net::Error> {
+    let runtime = Rc::new(Runtime::builder().build()?);
+    let _signals = signals::stop_on_signal(&runtime)?;
+    runtime.load_file(path, arguments)?;
+    runtime.run()?;
+    Ok(runtime.uncaught_errors())
+}

@@ -1,0 +1,193 @@
+//! Writes a server's response: the fields a service gave, and those HTTP asks for.
+
+use std::fmt;
+
+use crate::wire::{Version, encode, syntax};
+
+/// What the request says about the form of its response.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    version: Version,
+    head_only: bool,
+    persistent: bool,
+}
+
+impl Shape {
+    /// The form of the answer to a request with this version and method, on a connection that then goes on or ends.
+    pub fn new(version: Version, method: &str, persistent: bool) -> Self {
+        Self {
+            version,
+            head_only: method == "HEAD",
+            persistent,
+        }
+    }
+}
+
+/// Why a response can't be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerError {
+    /// Outside 200–999.
+    Status(i64),
+    /// Not an RFC 9110 token.
+    FieldName(String),
+    /// Holds CR, LF or NUL.
+    FieldValue(String),
+    /// `Transfer-Encoding` is not the service's to set.
+    TransferEncoding,
+    /// `Content-Length` is not the body's.
+    ContentLength {
+        /// As given.
+        given: String,
+        /// The body's bytes.
+        body: usize,
+    },
+}
+
+impl fmt::Display for AnswerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => {
+                write!(f, "invalid response status {status} (200 to 999 expected)")
+            }
+            Self::FieldName(name) => write!(f, "invalid response header name {name:?}"),
+            Self::FieldValue(name) => write!(
+                f,
+                "invalid response header value for '{name}' (it holds CR, LF or NUL)"
+            ),
+            Self::TransferEncoding => {
+                f.write_str("invalid response header 'Transfer-Encoding' (the server sets it)")
+            }
+            Self::ContentLength { given, body } => {
+                write!(
+                    f,
+                    "invalid response header 'Content-Length': {given} given, the body has {body} bytes"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for AnswerError {}
+
+/// Writes one response into a buffer; an error leaves the buffer as it was.
+pub struct AnswerWriter<'o> {
+    out: &'o mut Vec<u8>,
+    start: usize,
+    shape: Shape,
+    status: u16,
+    content_length: Option<String>,
+    dated: bool,
+}
+
+impl<'o> AnswerWriter<'o> {
+    /// Begins a response with its status line.
+    ///
+    /// # Errors
+    /// [`AnswerError::Status`].
+    pub fn begin(out: &'o mut Vec<u8>, shape: Shape, status: i64) -> Result<Self, AnswerError> {
+        let code = u16::try_from(status)
+            .ok()
+            .filter(|code| (200..=999).contains(code));
+        let Some(code) = code else {
+            return Err(AnswerError::Status(status));
+        };
+        let start = out.len();
+        encode::status_line(out, code);
+        Ok(Self {
+            out,
+            start,
+            shape,
+            status: code,
+            content_length: None,
+            dated: false,
+        })
+    }
+
+    /// Adds a field of the service's.
+    ///
+    /// # Errors
+    /// When it can't be sent as it is; the response is then taken back.
+    pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), AnswerError> {
+        if let Err(error) = self.try_field(name, value) {
+            self.out.truncate(self.start);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Takes the response back, for a reason of the caller's.
+    pub fn give_up(&mut self, reason: String) -> String {
+        self.out.truncate(self.start);
+        reason
+    }
+
+    /// Ends the head, adds the body, and says whether the connection goes on afterwards.
+    ///
+    /// # Errors
+    /// When the service's Content-Length is not the body's; the response is then taken back.
+    pub fn finish(self, date: &str, body: &[u8]) -> Result<bool, AnswerError> {
+        let bodiless = matches!(self.status, 204 | 304);
+        if let Some(given) = self.content_length {
+            // A HEAD or 304 answer may name the length that a GET would have had (RFC 9110 §8.6).
+            let free = (self.shape.head_only || self.status == 304)
+                && body.is_empty()
+                && given.parse::<u64>().is_ok();
+            if !free && given.parse::<usize>() != Ok(body.len()) {
+                self.out.truncate(self.start);
+                return Err(AnswerError::ContentLength {
+                    given,
+                    body: body.len(),
+                });
+            }
+            if self.status != 204 {
+                encode::field(self.out, "Content-Length", given.as_bytes());
+            }
+        } else if !bodiless {
+            encode::content_length(self.out, body.len() as u64);
+        }
+        if !self.dated {
+            encode::field(self.out, "Date", date.as_bytes());
+        }
+        if !self.shape.persistent {
+            encode::field(self.out, "Connection", b"close");
+        } else if self.shape.version == Version::Http10 {
+            encode::field(self.out, "Connection", b"keep-alive");
+        }
+        encode::end_of_head(self.out);
+        if !bodiless && !self.shape.head_only {
+            self.out.extend_from_slice(body);
+        }
+        Ok(self.shape.persistent)
+    }
+
+    fn try_field(&mut self, name: &[u8], value: &[u8]) -> Result<(), AnswerError> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if !syntax::is_token(name) {
+            return Err(AnswerError::FieldName(text(name)));
+        }
+        if !syntax::is_field_value(value) {
+            return Err(AnswerError::FieldValue(text(name)));
+        }
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"Date") => self.dated = true,
+            10 if name.eq_ignore_ascii_case(b"Connection") => {
+                // `close` is heeded; what else stands here is between this connection's two ends, not the service's.
+                let closes = value
+                    .split(|&byte| byte == b',')
+                    .any(|one| one.trim_ascii().eq_ignore_ascii_case(b"close"));
+                self.shape.persistent &= !closes;
+                return Ok(());
+            }
+            14 if name.eq_ignore_ascii_case(b"Content-Length") => {
+                self.content_length = Some(text(value));
+                return Ok(());
+            }
+            17 if name.eq_ignore_ascii_case(b"Transfer-Encoding") => {
+                return Err(AnswerError::TransferEncoding);
+            }
+            _ => {}
+        }
+        encode::field(self.out, name, value);
+        Ok(())
+    }
+}

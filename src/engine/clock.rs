@@ -1,0 +1,39 @@
+//! The wall clock as `Date` fields need it: read and formatted once a second at most.
+
+use std::{
+    cell::{Cell, Ref, RefCell},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// The time of the thread's current turn.
+#[derive(Default)]
+pub struct Clock {
+    current: Cell<bool>,
+    second: Cell<u64>,
+    date: RefCell<String>,
+}
+
+impl Clock {
+    /// Forgets the time, since some has passed; the next question asks the system.
+    pub fn advance(&self) {
+        self.current.set(false);
+    }
+
+    /// Now as RFC 9110 §5.6.7 writes it (`Sun, 06 Nov 1994 08:49:37 GMT`), as exact as a turn.
+    pub fn date(&self) -> Ref<'_, str> {
+        if !self.current.replace(true) {
+            self.refresh();
+        }
+        Ref::map(self.date.borrow(), String::as_str)
+    }
+
+    fn refresh(&self) {
+        let now = SystemTime::now();
+        let second = now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        if self.second.replace(second) != second || self.date.borrow().is_empty() {
+            *self.date.borrow_mut() = httpdate::fmt_http_date(now);
+        }
+    }
+}

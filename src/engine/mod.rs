@@ -1,0 +1,137 @@
+//! The middle floor: sockets, connections and dialing on smol, on one thread. It knows `wire` and nothing of Luau, so a
+//! Rust program can use it alone; that is how it is tested and measured.
+//!
+//! - [`Engine`]: what everything on the thread shares
+//! - [`reactor`]: readiness of sockets; [`timers`]: deadlines; [`buffers`]: the shared read and write buffers
+//! - [`socket`]: a non-blocking TCP socket in the reactor
+//! - [`server`]: listens and accepts; [`connection`]: one client; [`answer`]: writes a response
+//! - [`client`]: sends a request; [`dialer`]: finds and connects to a host; [`pool`]: keeps connections for the next one
+
+pub mod answer;
+pub mod buffers;
+pub mod client;
+pub mod clock;
+pub mod connection;
+pub mod dialer;
+pub mod pool;
+pub mod reactor;
+pub mod server;
+pub mod socket;
+pub mod timers;
+
+use std::{
+    future::Future,
+    io,
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use smol::{LocalExecutor, Task};
+
+use self::{buffers::Buffers, clock::Clock, reactor::Reactor, timers::Timers};
+
+/// Tasks run in one go before timers and sockets are looked at again, so that tasks that wake each other starve nobody.
+const TASKS_PER_TURN: usize = 4096;
+
+/// What everything on one thread shares: the executor, the reactor, the timers, the buffers and the clock.
+pub struct Engine {
+    executor: Rc<LocalExecutor<'static>>,
+    reactor: Rc<Reactor>,
+    timers: Rc<Timers>,
+    buffers: Buffers,
+    clock: Clock,
+}
+
+impl Engine {
+    /// An engine whose tasks run on `executor`.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left for the poller.
+    pub fn new(executor: Rc<LocalExecutor<'static>>) -> io::Result<Rc<Self>> {
+        Ok(Rc::new(Self {
+            executor,
+            reactor: Reactor::new()?,
+            timers: Rc::default(),
+            buffers: Buffers::default(),
+            clock: Clock::default(),
+        }))
+    }
+
+    /// Readiness of sockets.
+    pub fn reactor(&self) -> &Rc<Reactor> {
+        &self.reactor
+    }
+
+    /// Deadlines.
+    pub fn timers(&self) -> &Rc<Timers> {
+        &self.timers
+    }
+
+    /// The thread's shared buffers.
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// The time of this turn.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Runs `future` on the thread; dropping the task ends it.
+    pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
+        self.executor.spawn(future)
+    }
+
+    /// Runs the tasks that are ready, until `limit` if there is one. Whether some may be left.
+    pub fn run_tasks(&self, limit: Option<Instant>) -> bool {
+        for _ in 0..TASKS_PER_TURN {
+            if !self.executor.try_tick() {
+                return false;
+            }
+            if limit.is_some_and(|limit| Instant::now() >= limit) {
+                break;
+            }
+        }
+        true
+    }
+
+    /// Looks at the sockets without waiting.
+    ///
+    /// # Errors
+    /// When the system's poller fails.
+    pub fn poll_sockets(&self) -> io::Result<()> {
+        self.clock.advance();
+        self.reactor.turn(Some(Duration::ZERO))
+    }
+
+    /// Waits until a socket, a timer or another thread has something to do; returns at once when a task is ready.
+    ///
+    /// # Errors
+    /// When the system's poller fails.
+    pub fn park(&self) -> io::Result<()> {
+        self.reactor.arm();
+        let alarm = self.reactor.alarm();
+        // While this future is pending, a task woken from another thread calls the alarm.
+        let mut tick = pin!(self.executor.tick());
+        let ran = matches!(
+            tick.as_mut().poll(&mut Context::from_waker(&alarm)),
+            Poll::Ready(())
+        );
+        let timeout = if ran {
+            Some(Duration::ZERO)
+        } else {
+            self.until_next_timer()
+        };
+        let turned = self.reactor.turn(timeout);
+        self.clock.advance();
+        turned
+    }
+
+    fn until_next_timer(&self) -> Option<Duration> {
+        self.timers
+            .next_deadline()
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+}

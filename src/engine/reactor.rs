@@ -1,0 +1,314 @@
+//! Readiness of sockets: one level-triggered poller per runtime.
+//!
+//! A [`Watched`] socket costs one registration when it opens and one when it closes; a request in between costs no
+//! `epoll_ctl`. Level mode has three traps, held by the tests in `tests/idle_cpu.rs`:
+//!
+//! - an event nobody waits for comes again at once, so its direction is taken out of the interest until somebody waits;
+//! - a hang-up or an error is reported even with an empty interest, so such a socket leaves the poller;
+//! - a key may be reused while an old event for it is still in the batch, so keys carry a generation.
+//!
+//! This is the crate's one module with `unsafe`: the poller wants a promise that a descriptor leaves it before it is
+//! closed. [`Watched`] keeps that promise: it owns the socket, and its `drop` removes the slot first.
+#![allow(unsafe_code)]
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io,
+    num::NonZeroUsize,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use polling::{Event, Events, PollMode, Poller};
+use slab::Slab;
+
+/// Events taken from the poller at once.
+const BATCH: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+
+/// Which way a task waits for a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Until bytes, an end or an error can be read.
+    Read,
+    /// Until bytes can be written.
+    Write,
+}
+
+/// The poller of one runtime and the tasks that wait on it.
+pub struct Reactor {
+    poller: Arc<Poller>,
+    alarm: Arc<Alarm>,
+    slots: RefCell<Slab<Slot>>,
+    generation: Cell<u32>,
+    events: RefCell<Events>,
+}
+
+impl Reactor {
+    /// A reactor with a poller of its own.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left for the poller.
+    pub fn new() -> io::Result<Rc<Self>> {
+        let poller = Arc::new(Poller::new()?);
+        let alarm = Arc::new(Alarm {
+            poller: poller.clone(),
+            armed: AtomicBool::new(false),
+        });
+        Ok(Rc::new(Self {
+            poller,
+            alarm,
+            slots: RefCell::default(),
+            generation: Cell::new(0),
+            events: RefCell::new(Events::with_capacity(BATCH)),
+        }))
+    }
+
+    /// Watches `source`, which must be non-blocking, until the returned value is dropped.
+    ///
+    /// # Errors
+    /// When the system refuses the registration (no memory, too many watches).
+    pub fn watch<S: AsFd>(self: &Rc<Self>, source: S) -> io::Result<Watched<S>> {
+        let generation = self.generation.get().wrapping_add(1);
+        self.generation.set(generation);
+        let descriptor = source.as_fd().as_raw_fd();
+        let slot = Slot::new(descriptor, generation);
+        let index = self.slots.borrow_mut().insert(slot);
+        let watched = Watched {
+            source,
+            reactor: self.clone(),
+            index,
+        };
+        self.with_slot(index, |slot, key| slot.attach(&self.poller, key))?;
+        Ok(watched)
+    }
+
+    /// A waker that ends [`Self::turn`]'s wait when it is called from another thread.
+    pub fn alarm(&self) -> Waker {
+        self.alarm.clone().into()
+    }
+
+    /// From here until the next [`Self::turn`] has waited, a call of the alarm ends that wait.
+    pub fn arm(&self) {
+        self.alarm.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits for events, at most `timeout` (for ever with `None`), and wakes the tasks they concern.
+    ///
+    /// # Errors
+    /// When the system's poller fails; nothing a peer does can make it.
+    pub fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
+        let mut events = self.events.borrow_mut();
+        events.clear();
+        let waited = self.poller.wait(&mut events, timeout);
+        self.alarm.armed.store(false, Ordering::SeqCst);
+        waited?;
+        for event in events.iter() {
+            let mut slots = self.slots.borrow_mut();
+            let found = slots
+                .get_mut(index_of(event.key))
+                .filter(|slot| slot.key(index_of(event.key)) == event.key);
+            if let Some(slot) = found {
+                slot.notice(&self.poller, event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn with_slot<T>(&self, index: usize, f: impl FnOnce(&mut Slot, usize) -> T) -> T {
+        let slot = &mut self.slots.borrow_mut()[index];
+        let key = slot.key(index);
+        f(slot, key)
+    }
+}
+
+/// A socket in the reactor; leaves it before it is closed.
+pub struct Watched<S: AsFd> {
+    source: S,
+    reactor: Rc<Reactor>,
+    index: usize,
+}
+
+impl<S: AsFd> Watched<S> {
+    /// The socket itself.
+    pub fn get(&self) -> &S {
+        &self.source
+    }
+
+    /// Waits until `direction` is possible, or has ended or failed: the read or write that follows tells.
+    pub async fn ready(&self, direction: Direction) -> io::Result<()> {
+        poll_fn(|context| self.poll_ready(direction, context)).await
+    }
+
+    /// As [`Self::ready`]. Each `Ready` is given out once; call again after the operation would have blocked.
+    pub fn poll_ready(
+        &self,
+        direction: Direction,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.reactor.with_slot(self.index, |slot, key| {
+            let side = slot.side(direction);
+            if std::mem::take(&mut side.ready) {
+                return Poll::Ready(Ok(()));
+            }
+            match &mut side.waker {
+                Some(waker) => waker.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
+            if side.interested && slot.attached {
+                return Poll::Pending;
+            }
+            slot.side(direction).interested = true;
+            match slot.update(&self.reactor.poller, key) {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error)),
+            }
+        })
+    }
+}
+
+impl<S: AsFd> Drop for Watched<S> {
+    fn drop(&mut self) {
+        let slot = self.reactor.slots.borrow_mut().remove(self.index);
+        if slot.attached {
+            // A descriptor that the system has already dropped from the poller is what we want: no error to act on.
+            let _ = self.reactor.poller.delete(slot.descriptor());
+        }
+    }
+}
+
+/// What is known of one watched socket.
+struct Slot {
+    descriptor: RawFd,
+    generation: u32,
+    attached: bool,
+    read: Side,
+    write: Side,
+}
+
+/// One direction of a socket.
+#[derive(Default)]
+struct Side {
+    /// In the poller's interest set.
+    interested: bool,
+    /// An event came that no task has taken yet.
+    ready: bool,
+    /// The task that waits.
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    fn new(descriptor: RawFd, generation: u32) -> Self {
+        let read = Side {
+            interested: true,
+            ..Side::default()
+        };
+        Self {
+            descriptor,
+            generation,
+            attached: false,
+            read,
+            write: Side::default(),
+        }
+    }
+
+    /// Generation and index in one number; never `usize::MAX`, which the poller keeps for itself.
+    fn key(&self, index: usize) -> usize {
+        (self.generation as usize & 0x7fff_ffff) << 32 | index
+    }
+
+    fn side(&mut self, direction: Direction) -> &mut Side {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        }
+    }
+
+    fn interest(&self, key: usize) -> Event {
+        Event::new(key, self.read.interested, self.write.interested)
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        // SAFETY: a slot lives inside the life of its `Watched`, which owns the open descriptor.
+        unsafe { BorrowedFd::borrow_raw(self.descriptor) }
+    }
+
+    fn attach(&mut self, poller: &Poller, key: usize) -> io::Result<()> {
+        // SAFETY: `Watched::drop` deletes the descriptor from the poller before the socket is closed.
+        unsafe { poller.add_with_mode(self.descriptor, self.interest(key), PollMode::Level)? };
+        self.attached = true;
+        Ok(())
+    }
+
+    fn update(&mut self, poller: &Poller, key: usize) -> io::Result<()> {
+        if !self.attached {
+            return self.attach(poller, key);
+        }
+        poller.modify_with_mode(self.descriptor(), self.interest(key), PollMode::Level)
+    }
+
+    fn notice(&mut self, poller: &Poller, event: Event) -> io::Result<()> {
+        let before = (self.read.interested, self.write.interested);
+        if event.readable && !self.read.notice() {
+            self.read.interested = false;
+        }
+        if event.writable {
+            // Writability is asked for only when a write would have blocked, so the answer ends the interest.
+            self.write.notice();
+            self.write.interested = false;
+        }
+        let after = (self.read.interested, self.write.interested);
+        let hung_up = event.is_interrupt() || event.is_err() == Some(true);
+        if hung_up && after == (false, false) {
+            self.attached = false;
+            return poller.delete(self.descriptor());
+        }
+        if before == after {
+            return Ok(());
+        }
+        self.update(poller, event.key)
+    }
+}
+
+impl Side {
+    /// Takes note of an event; whether a task waited for it.
+    fn notice(&mut self) -> bool {
+        self.ready = true;
+        match self.waker.take() {
+            Some(waker) => {
+                waker.wake();
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+fn index_of(key: usize) -> usize {
+    key & 0xffff_ffff
+}
+
+/// Ends the poller's wait, only while there is one: a wake from the runtime's own thread costs no system call.
+struct Alarm {
+    poller: Arc<Poller>,
+    armed: AtomicBool,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.armed.swap(false, Ordering::SeqCst) {
+            // It fails only when the poller is gone, and then nobody waits.
+            let _ = self.poller.notify();
+        }
+    }
+}

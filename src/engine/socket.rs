@@ -1,0 +1,157 @@
+//! A non-blocking TCP socket in the reactor.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use futures_lite::{AsyncRead, AsyncWrite};
+
+use super::reactor::{Direction, Reactor, Watched};
+
+/// A connected TCP socket.
+pub struct Socket {
+    watched: Watched<TcpStream>,
+}
+
+impl Socket {
+    /// Takes a connected (or connecting) non-blocking stream.
+    ///
+    /// # Errors
+    /// When the reactor refuses it.
+    pub fn new(reactor: &Rc<Reactor>, stream: TcpStream) -> io::Result<Self> {
+        Ok(Self {
+            watched: reactor.watch(stream)?,
+        })
+    }
+
+    /// The other end's address.
+    ///
+    /// # Errors
+    /// When the connection is gone already.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream().peer_addr()
+    }
+
+    /// The stream itself.
+    pub fn stream(&self) -> &TcpStream {
+        self.watched.get()
+    }
+
+    /// Waits until a read can get on.
+    ///
+    /// # Errors
+    /// When the reactor fails; errors of the connection come from the read itself.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.watched.ready(Direction::Read).await
+    }
+
+    /// Waits until a write can get on.
+    ///
+    /// # Errors
+    /// As [`Self::readable`].
+    pub async fn writable(&self) -> io::Result<()> {
+        self.watched.ready(Direction::Write).await
+    }
+
+    /// Reads what is there: `None` when that is nothing yet, `Some(0)` at the end.
+    ///
+    /// # Errors
+    /// Those of the connection (reset by the peer …).
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        unless_blocked(self.stream().read(buffer))
+    }
+
+    /// Writes what fits: `None` when that is nothing now.
+    ///
+    /// # Errors
+    /// Those of the connection (reset by the peer, broken pipe …).
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        unless_blocked(self.stream().write(bytes))
+    }
+
+    /// Writes as much of `bytes` as fits without waiting; how much that was.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.try_write(&bytes[written..])? {
+                Some(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Some(count) => written += count,
+                None => break,
+            }
+        }
+        Ok(written)
+    }
+
+    /// Writes all of `bytes`, waiting as often as it must.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut written = self.write_now(bytes)?;
+        while written < bytes.len() {
+            self.writable().await?;
+            written += self.write_now(&bytes[written..])?;
+        }
+        Ok(())
+    }
+}
+
+fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(count) => Ok(Some(count)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if let Some(count) = self.try_read(buffer)? {
+                return Poll::Ready(Ok(count));
+            }
+            ready!(self.watched.poll_ready(Direction::Read, context))?;
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if let Some(count) = self.try_write(bytes)? {
+                return Poll::Ready(Ok(count));
+            }
+            ready!(self.watched.poll_ready(Direction::Write, context))?;
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.stream().shutdown(std::net::Shutdown::Write))
+    }
+}

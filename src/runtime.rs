@@ -1,0 +1,276 @@
+//! A VM, its scheduler and its engine on one thread.
+
+use std::{
+    cell::Cell,
+    fmt, io,
+    path::Path,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use mlua::prelude::{Lua, LuaError};
+use smol::LocalExecutor;
+
+use crate::{
+    engine::Engine,
+    script::{ErrorHook, Script, ScriptError, testing::CaseResult},
+};
+
+/// Runs Luau scripts that use the network, on the thread it was made on.
+///
+/// Dropping it closes every socket and coroutine it had.
+pub struct Runtime {
+    lua: Lua,
+    engine: Rc<Engine>,
+    script: Rc<Script>,
+    turning: Cell<bool>,
+    stopping: Cell<bool>,
+}
+
+/// How to make a [`Runtime`]; see [`Runtime::builder`].
+#[derive(Default)]
+pub struct Builder {
+    on_error: Option<ErrorHook>,
+}
+
+/// What is left after a [`Runtime::step`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Something can be done at once: call `step` again in this frame if there is time.
+    pub ready: bool,
+    /// Something is left at all: a ready or waiting coroutine, or a listening server.
+    pub busy: bool,
+    /// When the next timer is due.
+    pub next_timer: Option<Instant>,
+}
+
+/// Why a runtime can't do what it was asked.
+#[derive(Debug)]
+pub enum Error {
+    /// The script can't be read or is no Luau: a text for the user, with file and line.
+    Script(String),
+    /// The VM failed (it has no memory left).
+    Vm(LuaError),
+    /// The system's poller failed.
+    Io(io::Error),
+    /// Called from inside the script that it should run.
+    Reentered,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Script(message) => f.write_str(message),
+            Self::Vm(error) => write!(f, "the Luau VM failed: {error}"),
+            Self::Io(error) => write!(f, "the poller failed: {error}"),
+            Self::Reentered => f.write_str("a runtime cannot be run from inside its own script"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<LuaError> for Error {
+    fn from(error: LuaError) -> Self {
+        Self::Vm(error)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Builder {
+    /// Called with each error that no script caught. Without it they go to stderr.
+    pub fn on_error(mut self, hook: impl Fn(&ScriptError) + 'static) -> Self {
+        self.on_error = Some(Box::new(hook));
+        self
+    }
+
+    /// Makes the runtime.
+    ///
+    /// # Errors
+    /// When the system has no descriptor or no memory left.
+    pub fn build(self) -> Result<Runtime, Error> {
+        let lua = Lua::new();
+        let engine = Engine::new(Rc::new(LocalExecutor::new()))?;
+        let hook = self
+            .on_error
+            .unwrap_or_else(|| Box::new(|error| eprintln!("{error}")));
+        let script = Script::new(&lua, engine.clone(), hook)?;
+        lua.sandbox(true)?;
+        Ok(Runtime {
+            lua,
+            engine,
+            script,
+            turning: Cell::new(false),
+            stopping: Cell::new(false),
+        })
+    }
+}
+
+impl fmt::Display for ScriptError {
+    /// The message, and below it the traceback, indented.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.traceback
+            .lines()
+            .try_for_each(|frame| write!(f, "\n    {frame}"))
+    }
+}
+
+impl Runtime {
+    /// A runtime with settings.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The VM. Its globals are read-only.
+    pub fn lua(&self) -> &Lua {
+        &self.lua
+    }
+
+    /// The engine, for Rust code that shares the thread.
+    pub fn engine(&self) -> &Rc<Engine> {
+        &self.engine
+    }
+
+    /// Starts the script at `path` with `arguments` as its `...`: it runs up to its first wait.
+    ///
+    /// # Errors
+    /// [`Error::Script`] when the file can't be read or is no Luau. What the running script raises goes to the error hook.
+    pub fn load_file(&self, path: &Path, arguments: &[String]) -> Result<(), Error> {
+        self.script
+            .start_file(path, arguments)
+            .map_err(Error::Script)
+    }
+
+    /// As [`Self::load_file`], for a source that is no file. `name` is what errors call it, and what its `require` goes
+    /// out from.
+    ///
+    /// # Errors
+    /// As [`Self::load_file`].
+    pub fn load_source(&self, name: &str, source: &str, arguments: &[String]) -> Result<(), Error> {
+        self.script
+            .start_source(name, source, arguments)
+            .map_err(Error::Script)
+    }
+
+    /// Runs until nothing is left: no ready or waiting coroutine, no listening server.
+    ///
+    /// # Errors
+    /// [`Error::Vm`] and [`Error::Io`] when the VM or the poller fails; [`Error::Reentered`].
+    pub fn run(&self) -> Result<(), Error> {
+        self.run_while(|| self.is_busy())
+    }
+
+    /// Runs the `@std/test` cases that loaded scripts have registered and that `wants` (given suite and name) accepts;
+    /// `report` is told of each as it ends. What the cases leave running goes on only with the next call.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_tests(
+        &self,
+        wants: impl Fn(Option<&str>, &str) -> bool + 'static,
+        report: impl Fn(CaseResult) + 'static,
+    ) -> Result<(), Error> {
+        let tests = self.script.start_tests(wants, report)?;
+        self.run_while(|| !tests.is_finished() && self.is_busy())
+    }
+
+    fn run_while(&self, goes_on: impl Fn() -> bool) -> Result<(), Error> {
+        let _turn = self.enter()?;
+        while goes_on() {
+            let tasks_left = self.engine.run_tasks(None);
+            self.script.round(None)?;
+            let more = tasks_left | self.engine.run_tasks(None);
+            if more || self.script.is_ready() {
+                self.engine.poll_sockets()?;
+            } else if goes_on() {
+                self.engine.park()?;
+            }
+        }
+        // What was closed or abandoned last is dropped by its task's last turn.
+        self.engine.run_tasks(None);
+        Ok(())
+    }
+
+    /// For a frame loop: looks at the sockets without waiting, runs what is ready, and stops when `budget` is used up.
+    /// A single resume of a coroutine is not cut short.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn step(&self, budget: Duration) -> Result<Status, Error> {
+        let _turn = self.enter()?;
+        let limit = Instant::now() + budget.min(Duration::from_secs(3600));
+        self.engine.poll_sockets()?;
+        loop {
+            let tasks_left = self.engine.run_tasks(Some(limit));
+            self.script.round(Some(limit))?;
+            let ready = tasks_left | self.engine.run_tasks(Some(limit)) | self.script.is_ready();
+            if !ready || Instant::now() >= limit {
+                let next_timer = self.engine.timers().next_deadline();
+                return Ok(Status {
+                    ready,
+                    busy: self.is_busy(),
+                    next_timer,
+                });
+            }
+            self.engine.poll_sockets()?;
+        }
+    }
+
+    /// Ends gracefully: stops listening, lets waiting handlers answer; [`Self::run`] then returns.
+    pub fn stop(&self) {
+        self.stopping.set(true);
+        self.script.stop_listening();
+    }
+
+    /// Errors that no script caught, so far.
+    pub fn uncaught_errors(&self) -> u64 {
+        self.script.errors()
+    }
+
+    /// Coroutines that wait for a timer or the network.
+    pub fn waiting_coroutines(&self) -> usize {
+        self.script.waiting()
+    }
+
+    /// Open connections of the scripts' servers.
+    pub fn connections(&self) -> usize {
+        self.script.connections()
+    }
+
+    fn is_busy(&self) -> bool {
+        if self.stopping.get() {
+            return self.script.unanswered() > 0;
+        }
+        self.script.is_busy()
+    }
+
+    fn enter(&self) -> Result<Turning<'_>, Error> {
+        if self.turning.replace(true) {
+            return Err(Error::Reentered);
+        }
+        Ok(Turning(&self.turning))
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.script.clear();
+        // A task that was ended is dropped, with its socket, on its next turn.
+        while self.engine.run_tasks(None) {}
+    }
+}
+
+/// While the runtime runs.
+struct Turning<'r>(&'r Cell<bool>);
+
+impl Drop for Turning<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}

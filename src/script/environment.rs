@@ -1,0 +1,30 @@
+//! The globals that scripts see.
+
+use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
+
+/// Changes the standard globals before the VM is sandboxed: `coroutine.close` also ends what the coroutine waits for,
+/// and `loadstring`, which would raise errors of Rust's, is not there (Lute has none either).
+///
+/// # Errors
+/// When the VM has no memory left.
+pub fn adapt_globals(lua: &Lua, close_coroutine: LuaFunction) -> LuaResult<()> {
+    let globals = lua.globals();
+    globals
+        .get::<LuaTable>("coroutine")?
+        .set("close", close_coroutine)?;
+    globals.set("loadstring", mlua::Nil)
+}
+
+/// Globals for one script file: what it sets is its own, what it does not set comes from the shared ones.
+///
+/// # Errors
+/// When the VM has no memory left.
+pub fn fresh(lua: &Lua) -> LuaResult<LuaTable> {
+    let environment = lua.create_table()?;
+    let meta = lua.create_table()?;
+    meta.set("__index", lua.globals())?;
+    meta.set_readonly(true);
+    environment.set_metatable(Some(meta))?;
+    environment.set_safeenv(true);
+    Ok(environment)
+}

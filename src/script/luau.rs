@@ -1,0 +1,51 @@
+//! The Luau sources that belong to the library, and how they are loaded.
+
+use mlua::prelude::{Lua, LuaResult};
+use mlua::{FromLuaMulti, IntoLuaMulti};
+
+/// One of our Luau files.
+pub struct Source {
+    name: &'static str,
+    text: &'static str,
+}
+
+macro_rules! source {
+    ($file:literal) => {
+        Source {
+            name: concat!("=", "[lute-net] ", $file),
+            text: include_str!(concat!("luau/", $file)),
+        }
+    };
+}
+
+/// What tracebacks show in front of our own frames.
+pub const CHUNK_PREFIX: &str = "[lute-net] ";
+
+/// Which coroutine waits for what.
+pub const SCHEDULER: Source = source!("scheduler.luau");
+/// `@lute/task`, `@std/task`.
+pub const TASK: Source = source!("task.luau");
+/// `@lute/time`, `@std/time`.
+pub const TIME: Source = source!("time.luau");
+/// `@lute/net/client`.
+pub const CLIENT: Source = source!("client.luau");
+/// `@lute/net/server`.
+pub const SERVER: Source = source!("server.luau");
+/// `@lute/net`, `@std/net`.
+pub const NET: Source = source!("net.luau");
+/// `@std/test`.
+pub const TEST: Source = source!("test.luau");
+/// What `require` runs to load a file.
+pub const REQUIRE: Source = source!("require.luau");
+
+/// Runs one of our files with `arguments` as its `...`; what it returns.
+///
+/// # Errors
+/// When the VM has no memory left.
+pub fn load<R: FromLuaMulti>(
+    lua: &Lua,
+    source: Source,
+    arguments: impl IntoLuaMulti,
+) -> LuaResult<R> {
+    lua.load(source.text).set_name(source.name).call(arguments)
+}

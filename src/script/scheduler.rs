@@ -1,0 +1,225 @@
+//! The scheduler's Rust half: the operations that coroutines wait for, each named by a number that is used once.
+//!
+//! Its Luau half, `luau/scheduler.luau`, knows which coroutine waits for which number and resumes them in rounds
+//! (spec of `run`: a round resumes what was ready when it began; timers and sockets are looked at in between).
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    collections::{HashMap, VecDeque},
+    future::Future,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use mlua::prelude::{Lua, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue};
+use smol::Task;
+
+use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
+
+/// Makes the Luau values of an operation's result, once it is delivered.
+pub type Delivery = Box<dyn FnOnce(&Lua) -> LuaResult<LuaMultiValue>>;
+
+/// What coroutines wait for, and what has come for them.
+pub struct Scheduler {
+    engine: Rc<Engine>,
+    counter: Cell<u64>,
+    operations: RefCell<HashMap<u64, Operation>>,
+    ended: RefCell<VecDeque<(u64, Outcome)>>,
+    /// Coroutines are queued in Luau.
+    queued: Cell<bool>,
+    luau: OnceCell<LuauHalf>,
+}
+
+/// What a coroutine waits for. Dropping it ends it.
+enum Operation {
+    Timer { key: TimerKey, since: Instant },
+    Task { _task: Task<()> },
+}
+
+enum Outcome {
+    Elapsed(f64),
+    Values(Delivery),
+    Failed(String),
+}
+
+/// What Rust calls in `luau/scheduler.luau`.
+struct LuauHalf {
+    finish: LuaFunction,
+    round: LuaFunction,
+    done: LuaValue,
+    failed: LuaValue,
+}
+
+impl Scheduler {
+    /// A scheduler whose operations run on `engine`.
+    pub fn new(engine: Rc<Engine>) -> Rc<Self> {
+        Rc::new(Self {
+            engine,
+            counter: Cell::new(0),
+            operations: RefCell::default(),
+            ended: RefCell::default(),
+            queued: Cell::new(false),
+            luau: OnceCell::new(),
+        })
+    }
+
+    /// Takes what `luau/scheduler.luau` returned.
+    ///
+    /// # Errors
+    /// When a part is missing.
+    pub fn connect(&self, half: &LuaTable) -> LuaResult<()> {
+        let half = LuauHalf {
+            finish: half.get("finish")?,
+            round: half.get("round")?,
+            done: half.get("DONE")?,
+            failed: half.get("FAILED")?,
+        };
+        let _ = self.luau.set(half);
+        Ok(())
+    }
+
+    /// Starts an operation for the coroutine that calls; the number is for its shim to wait on. The operation's error is
+    /// raised to the script.
+    pub fn start(
+        self: &Rc<Self>,
+        operation: impl Future<Output = Result<Delivery, String>> + 'static,
+    ) -> u64 {
+        let wait = self.next_number();
+        let scheduler = Rc::downgrade(self);
+        let task = self.engine.spawn(async move {
+            let outcome = match operation.await {
+                Ok(values) => Outcome::Values(values),
+                Err(message) => Outcome::Failed(message),
+            };
+            if let Some(scheduler) = scheduler.upgrade() {
+                scheduler.end(wait, outcome);
+            }
+        });
+        self.operations
+            .borrow_mut()
+            .insert(wait, Operation::Task { _task: task });
+        wait
+    }
+
+    /// Starts a timer; its value is the time that really passed, in seconds.
+    pub fn sleep(&self, seconds: f64) -> u64 {
+        let since = Instant::now();
+        let duration = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+        let wait = self.next_number();
+        let key = self
+            .engine
+            .timers()
+            .set(deadline_after(since, duration), wait);
+        self.operations
+            .borrow_mut()
+            .insert(wait, Operation::Timer { key, since });
+        wait
+    }
+
+    /// Ends an operation that nobody waits for any more.
+    pub fn abandon(&self, wait: u64) {
+        let operation = self.operations.borrow_mut().remove(&wait);
+        if let Some(Operation::Timer { key, .. }) = operation {
+            self.engine.timers().cancel(key);
+        }
+    }
+
+    /// Coroutines were queued in Luau: a round is needed.
+    pub fn wake(&self) {
+        self.queued.set(true);
+    }
+
+    /// Ends all operations.
+    pub fn clear(&self) {
+        let operations = self.operations.take();
+        for operation in operations.values() {
+            if let Operation::Timer { key, .. } = operation {
+                self.engine.timers().cancel(*key);
+            }
+        }
+        drop(operations);
+        self.ended.take();
+    }
+
+    /// Takes note of the timers that are due.
+    pub fn fire_timers(&self) {
+        let now = Instant::now();
+        self.engine.timers().fire(now, |wait| {
+            if let Some(Operation::Timer { since, .. }) = self.operations.borrow().get(&wait) {
+                self.ended
+                    .borrow_mut()
+                    .push_back((wait, Outcome::Elapsed((now - *since).as_secs_f64())));
+            }
+        });
+    }
+
+    /// Whether a coroutine can be resumed now.
+    pub fn is_ready(&self) -> bool {
+        self.queued.get() || !self.ended.borrow().is_empty()
+    }
+
+    /// Whether a coroutine waits for an operation or for a round.
+    pub fn is_busy(&self) -> bool {
+        self.is_ready() || !self.operations.borrow().is_empty()
+    }
+
+    /// Coroutines that wait for an operation.
+    pub fn waiting(&self) -> usize {
+        self.operations.borrow().len()
+    }
+
+    /// One round: resumes what is ready now, until `limit` if there is one.
+    ///
+    /// # Errors
+    /// Only when the VM itself fails (out of memory): errors of scripts go to the error hook.
+    pub fn round(&self, lua: &Lua, limit: Option<Instant>) -> LuaResult<()> {
+        let Some(luau) = self.luau.get() else {
+            return Ok(());
+        };
+        let ended = self.ended.borrow().len();
+        for _ in 0..ended {
+            let Some((wait, outcome)) = self.ended.borrow_mut().pop_front() else {
+                break;
+            };
+            if self.operations.borrow_mut().remove(&wait).is_some() {
+                luau.finish(lua, wait, outcome)?;
+            }
+            if limit.is_some_and(|limit| Instant::now() >= limit) {
+                return Ok(());
+            }
+        }
+        if self.queued.replace(false) {
+            let expired = limit
+                .map(|limit| lua.create_function(move |_, ()| Ok(Instant::now() >= limit)))
+                .transpose()?;
+            let left: bool = luau.round.call(expired)?;
+            if left {
+                self.queued.set(true);
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self, wait: u64, outcome: Outcome) {
+        self.ended.borrow_mut().push_back((wait, outcome));
+    }
+
+    fn next_number(&self) -> u64 {
+        let number = self.counter.get() + 1;
+        self.counter.set(number);
+        number
+    }
+}
+
+impl LuauHalf {
+    fn finish(&self, lua: &Lua, wait: u64, outcome: Outcome) -> LuaResult<()> {
+        match outcome {
+            Outcome::Elapsed(seconds) => self.finish.call((wait, &self.done, seconds)),
+            Outcome::Failed(message) => self.finish.call((wait, &self.failed, message)),
+            Outcome::Values(make) => match make(lua) {
+                Ok(values) => self.finish.call((wait, &self.done, values)),
+                Err(error) => self.finish.call((wait, &self.failed, error.to_string())),
+            },
+        }
+    }
+}
