@@ -35,7 +35,7 @@ pub const SERVER: Source = source!("server.luau");
 pub const NET: Source = source!("net.luau");
 /// `@std/test`.
 pub const TEST: Source = source!("test.luau");
-/// What `require` runs to load a file.
+/// `require` around mlua.s.
 pub const REQUIRE: Source = source!("require.luau");
 
 /// Runs one of our files with `arguments` as its `...`; what it returns.

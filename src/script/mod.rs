@@ -24,7 +24,6 @@ use std::{
 use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaVariadic};
 
 use self::{
-    require::FileRequirer,
     scheduler::Scheduler,
     serve::Servers,
     testing::{CaseResult, TestRun},
@@ -206,11 +205,8 @@ impl Script {
             gone: server.get("gone")?,
             run_tests: test.get("run")?,
         });
-        let run = luau::load(lua, luau::REQUIRE, half.get::<LuaFunction>("closed")?)?;
-        lua.globals().set(
-            "require",
-            lua.create_require_function(FileRequirer::new(run))?,
-        )?;
+        lua.globals()
+            .set("require", require::function(lua, half.get("closed")?)?)?;
         environment::adapt_globals(lua, half.get("closeCoroutine")?)
     }
 

@@ -4,44 +4,81 @@
 //! own globals; and errors as plain strings, also for a file with a syntax error.
 
 use std::{
+    cell::RefCell,
     env, fs,
     io::Result as IoResult,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use mlua::luau::{FsRequirer, NavigateError, Require};
-use mlua::prelude::{Lua, LuaFunction, LuaResult};
+use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
 
-use super::{environment, plain_message};
+use super::{environment, luau, plain_message};
 
-/// Finds modules for scripts.
-pub struct FileRequirer {
-    files: FsRequirer,
-    /// `luau/require.luau`: makes the function that runs a module's chunk.
-    run: LuaFunction,
+/// The `require` function for scripts. `closed` is told of a coroutine that was closed while it waited.
+///
+/// # Errors
+/// When the VM has no memory left.
+pub fn function(lua: &Lua, closed: LuaFunction) -> LuaResult<LuaFunction> {
+    let script = Rc::<RefCell<String>>::default();
+    let found = script.clone();
+    let locate = lua.create_function(move |lua, ()| {
+        *found.borrow_mut() = calling_script(lua);
+        Ok(())
+    })?;
+    let parts: LuaTable = luau::load(lua, luau::REQUIRE, (closed, locate))?;
+    let requirer = FileRequirer {
+        files: FsRequirer::new(),
+        script,
+        loader: parts.get("loader")?,
+    };
+    parts
+        .get::<LuaFunction>("wrap")?
+        .call(lua.create_require_function(requirer)?)
 }
 
-impl FileRequirer {
-    /// A requirer that runs what it finds with `run`.
-    pub fn new(run: LuaFunction) -> Self {
-        Self {
-            files: FsRequirer::new(),
-            run,
-        }
-    }
+/// The chunk name of the script that called `require`, above `locate` and `require` themselves.
+fn calling_script(lua: &Lua) -> String {
+    let source_at = |level| {
+        lua.inspect_stack(level, |debug| {
+            let source = debug.source();
+            (source.what != "C").then(|| {
+                source
+                    .source
+                    .map(|name| name.into_owned())
+                    .unwrap_or_default()
+            })
+        })
+    };
+    (2..)
+        .map_while(source_at)
+        .flatten()
+        .next()
+        .unwrap_or_default()
+}
+
+/// Finds modules for scripts.
+struct FileRequirer {
+    files: FsRequirer,
+    /// The chunk name of the script that requires: mlua itself would find our wrapper in its place.
+    script: Rc<RefCell<String>>,
+    /// Makes the function that runs a module's chunk; see `luau/require.luau`.
+    loader: LuaFunction,
 }
 
 impl Require for FileRequirer {
-    fn is_require_allowed(&self, chunk_name: &str) -> bool {
-        self.files.is_require_allowed(chunk_name)
+    fn is_require_allowed(&self, _: &str) -> bool {
+        self.files.is_require_allowed(&self.script.borrow())
     }
 
-    fn reset(&mut self, chunk_name: &str) -> Result<(), NavigateError> {
+    fn reset(&mut self, _: &str) -> Result<(), NavigateError> {
+        let script = self.script.borrow();
         // `dir/init.luau` is the module `dir`.
-        let module = chunk_name
+        let module = script
             .strip_suffix("/init.luau")
-            .or_else(|| chunk_name.strip_suffix("/init.lua"));
-        self.files.reset(module.unwrap_or(chunk_name))
+            .or_else(|| script.strip_suffix("/init.lua"));
+        self.files.reset(module.unwrap_or(&script))
     }
 
     fn jump_to_alias(&mut self, path: &str) -> Result<(), NavigateError> {
@@ -77,8 +114,8 @@ impl Require for FileRequirer {
         let name = chunk_name(&path);
         let shown = name.trim_start_matches('@');
         match compile(lua, &path, &name) {
-            Ok(chunk) => self.run.call((shown, chunk)),
-            Err(problem) => self.run.call((shown, false, problem)),
+            Ok(chunk) => self.loader.call((shown, chunk)),
+            Err(problem) => self.loader.call((shown, false, problem)),
         }
     }
 }
