@@ -38,3 +38,8 @@ pub use script::{
     ScriptError,
     testing::{CaseFailure, CaseResult},
 };
+
+/// The README's Rust examples are tests.
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;

@@ -1,9 +1,14 @@
 //! The globals that scripts see.
 
-use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
+use std::io::Write;
+
+use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaString, LuaTable};
+
+use super::luau;
 
 /// Changes the standard globals before the VM is sandboxed: `coroutine.close` also ends what the coroutine waits for,
-/// and `loadstring`, which would raise errors of Rust's, is not there (Lute has none either).
+/// `print` writes line by line, and `loadstring`, which would raise errors of Rust's, is not there (Lute has none
+/// either).
 ///
 /// # Errors
 /// When the VM has no memory left.
@@ -12,7 +17,12 @@ pub fn adapt_globals(lua: &Lua, close_coroutine: LuaFunction) -> LuaResult<()> {
     globals
         .get::<LuaTable>("coroutine")?
         .set("close", close_coroutine)?;
-    globals.set("loadstring", mlua::Nil)
+    globals.set("loadstring", mlua::Nil)?;
+    let write = lua.create_function(|_, line: LuaString| {
+        write_line(&line.as_bytes());
+        Ok(())
+    })?;
+    globals.set("print", luau::load::<LuaFunction>(lua, luau::PRINT, write)?)
 }
 
 /// Globals for one script file: what it sets is its own, what it does not set comes from the shared ones.
@@ -27,4 +37,12 @@ pub fn fresh(lua: &Lua) -> LuaResult<LuaTable> {
     environment.set_metatable(Some(meta))?;
     environment.set_safeenv(true);
     Ok(environment)
+}
+
+/// A reader that has gone away is no reason for a script to fail: as in C, the line is lost.
+fn write_line(line: &[u8]) {
+    let mut output = std::io::stdout().lock();
+    let _ = output
+        .write_all(line)
+        .and_then(|()| output.write_all(b"\n"));
 }

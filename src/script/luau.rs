@@ -31,6 +31,8 @@ pub const TIME: Source = source!("time.luau");
 pub const CLIENT: Source = source!("client.luau");
 /// `@lute/net/server`.
 pub const SERVER: Source = source!("server.luau");
+/// `print`.
+pub const PRINT: Source = source!("print.luau");
 /// `@lute/net`, `@std/net`.
 pub const NET: Source = source!("net.luau");
 /// `@std/test`.

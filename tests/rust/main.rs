@@ -1,0 +1,7 @@
+//! The library and the command as their users meet them: real sockets, real processes.
+
+mod command;
+mod idle_cpu;
+mod raw_http;
+mod runtime;
+mod support;

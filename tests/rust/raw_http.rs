@@ -1,0 +1,222 @@
+//! A server under raw bytes: pipelining, requests cut in pieces, and what is refused.
+
+use std::{
+    io::Write,
+    net::Shutdown,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::{Server, read_response, read_to_end};
+
+const ECHO: &str = "return request.method .. ' ' .. request.path .. ' ' .. request.body";
+
+fn pipelined(count: usize, handler: &str) {
+    let server = Server::with_handler(handler);
+    let mut stream = server.connect();
+    let requests: String = (0..count)
+        .map(|number| format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n"))
+        .collect();
+    stream.write_all(requests.as_bytes()).unwrap();
+    for number in 0..count {
+        let (head, body) = read_response(&mut stream);
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"));
+        assert_eq!(body, format!("GET /{number} "));
+    }
+}
+
+#[test]
+fn two_and_sixteen_requests_in_one_segment_are_answered_in_order() {
+    pipelined(2, ECHO);
+    pipelined(16, ECHO);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_when_handlers_wait() {
+    let handler =
+        format!("if string.find(request.path, '[02468]$') then task.wait(0.01) end {ECHO}");
+    pipelined(16, &handler);
+}
+
+#[test]
+fn a_request_that_comes_byte_by_byte_is_answered() {
+    let server = Server::with_handler(ECHO);
+    let mut stream = server.connect();
+    stream.set_nodelay(true).unwrap();
+    for byte in b"POST /drops HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: v\r\n\r\n" {
+        stream.write_all(&[*byte]).unwrap();
+        thread::sleep(Duration::from_micros(200));
+    }
+    assert_eq!(read_response(&mut stream).1, "POST /drops abcde");
+    stream
+        .write_all(b"POST /next HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok")
+        .unwrap();
+    assert_eq!(read_response(&mut stream).1, "POST /next ok");
+}
+
+#[test]
+fn a_half_closed_client_gets_its_answer() {
+    let server = Server::with_handler("task.wait(0.05) return 'still here'");
+    let mut stream = server.connect();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut stream).ends_with("still here"));
+}
+
+#[test]
+fn http_1_0_ends_the_connection_unless_keep_alive_is_asked_for() {
+    let server = Server::with_handler(ECHO);
+    let answer = server.exchange(b"GET /old HTTP/1.0\r\n\r\n");
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    let mut stream = server.connect();
+    for _ in 0..2 {
+        stream
+            .write_all(b"GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            .unwrap();
+        let (head, _) = read_response(&mut stream);
+        assert!(head.contains("\r\nConnection: keep-alive\r\n"), "{head}");
+    }
+}
+
+#[test]
+fn bad_requests_get_a_short_answer_and_the_connection_ends() {
+    let server = Server::with_handler(ECHO);
+    let host = "Host: a\r\n";
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\n{host}{host}\r\n"), 400),
+        (format!("GET / HTTP/1.1\n{host}\r\n"), 400),
+        (format!("GET  / HTTP/1.1\r\n{host}\r\n"), 400),
+        (format!("GET / HTTP/1.1\r\n{host}A : b\r\n\r\n"), 400),
+        (format!("GET / HTTP/1.1\r\n{host}A: b\r\n c\r\n\r\n"), 400),
+        (format!("GET /#x HTTP/1.1\r\n{host}\r\n"), 400),
+        (format!("GET / HTTP/2.0\r\n{host}\r\n"), 505),
+        (
+            format!(
+                "POST / HTTP/1.1\r\n{host}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+            ),
+            400,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Content-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+            400,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Content-Length: 99999999999\r\n\r\n"),
+            413,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: gzip, chunked\r\n\r\n"),
+            501,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n0x1\r\n"),
+            400,
+        ),
+        (
+            format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(70_000)),
+            414,
+        ),
+        (
+            format!("GET / HTTP/1.1\r\n{host}A: {}\r\n\r\n", "a".repeat(70_000)),
+            431,
+        ),
+        (
+            format!("GET / HTTP/1.1\r\n{host}{}\r\n", "A: b\r\n".repeat(200)),
+            431,
+        ),
+    ] {
+        let began = Instant::now();
+        let answer = server.exchange(request.as_bytes());
+        let shown: String = request.chars().take(80).collect();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{shown:?}: {answer}"
+        );
+        assert!(
+            answer
+                .to_ascii_lowercase()
+                .contains("\r\nconnection: close\r\n"),
+            "{shown:?}: {answer}"
+        );
+        assert_eq!(
+            answer.matches("HTTP/1.1 ").count(),
+            1,
+            "{shown:?}: {answer}"
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "{shown:?} took {:?}",
+            began.elapsed()
+        );
+    }
+    // What came before a bad request is answered; what comes after it is not.
+    let answer = server.exchange(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\nGET /third HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(
+        answer.contains("GET /first ")
+            && answer.contains("HTTP/1.1 400 ")
+            && !answer.contains("third"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn an_answer_that_cannot_be_sent_is_a_500_and_reported() {
+    let server = Server::with_handler(
+        r#"
+return ({
+	["/number"] = 5,
+	["/status"] = { status = 99 },
+	["/injection"] = { headers = { A = "b\r\nC: d" } },
+	["/name"] = { headers = { ["A B"] = "c" } },
+	["/coding"] = { headers = { ["Transfer-Encoding"] = "chunked" } },
+	["/length"] = { body = "abc", headers = { ["Content-Length"] = "5" } },
+	["/value"] = { headers = { A = 5 } },
+	["/body"] = { body = true },
+} :: any)[request.path]
+"#,
+    );
+    for path in [
+        "nil",
+        "number",
+        "status",
+        "injection",
+        "name",
+        "coding",
+        "length",
+        "value",
+        "body",
+    ] {
+        let request = format!("GET /{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = server.exchange(request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{path}: {answer}");
+        assert!(!answer.contains("C: d"), "{path}: {answer}");
+    }
+    let stderr = server.stop_and_read_stderr();
+    assert_eq!(
+        stderr
+            .lines()
+            .filter(|line| line.contains("handler"))
+            .count(),
+        9,
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_server_that_sees_loops_of_defer_self_still_answers() {
+    let server = Server::start(
+        r#"
+local task = require("@lute/task")
+local running = require("@lute/net/server").serve({ port = 0, handler = function() return "answered" end })
+print(running.port)
+while true do task.deferSelf() end
+"#,
+    );
+    let began = Instant::now();
+    let answer = server.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(answer.ends_with("answered"), "{answer}");
+    assert!(began.elapsed() < Duration::from_secs(2));
+}

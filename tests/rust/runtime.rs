@@ -1,0 +1,225 @@
+//! The library: runtimes beside each other, stepped, and dropped in the middle.
+
+use std::{
+    cell::RefCell,
+    fs,
+    io::Write,
+    net::TcpStream,
+    rc::Rc,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use lute_net::{Error, Runtime};
+
+/// Tests that count this process's descriptors must not run beside each other.
+static DESCRIPTORS: Mutex<()> = Mutex::new(());
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// A runtime whose script has `note`: what it notes is collected.
+fn noting(source: &str) -> (Runtime, Rc<RefCell<Vec<String>>>) {
+    let notes = Rc::<RefCell<Vec<String>>>::default();
+    let problems = notes.clone();
+    let runtime = Runtime::builder()
+        .on_error(move |error| {
+            problems
+                .borrow_mut()
+                .push(format!("error: {}", error.message))
+        })
+        .build()
+        .unwrap();
+    let noted = notes.clone();
+    let note = runtime
+        .lua()
+        .create_function(move |_, text: String| {
+            noted.borrow_mut().push(text);
+            Ok(())
+        })
+        .unwrap();
+    runtime.lua().register_module("@test/note", note).unwrap();
+    runtime.load_source("test.luau", source, &[]).unwrap();
+    (runtime, notes)
+}
+
+#[test]
+fn two_runtimes_on_one_thread_do_not_know_each_other() {
+    let serve = r#"
+local note = require("@test/note") :: any
+shared = (shared or 0) + 1
+local running = require("@lute/net/server").serve({ port = 0, handler = function() return `answer {shared}` end })
+note(tostring(running.port))
+"#;
+    let (first, first_notes) = noting(serve);
+    let (second, second_notes) = noting(serve);
+    let first_port = first_notes.borrow()[0].clone();
+    assert_ne!(first_port, second_notes.borrow()[0]);
+    let (asking, answers) = noting(&format!(
+        r#"
+local note = require("@test/note") :: any
+note(require("@lute/net/client").request("127.0.0.1:{first_port}").body)
+"#
+    ));
+    let until = Instant::now() + Duration::from_secs(10);
+    while answers.borrow().is_empty() && Instant::now() < until {
+        for runtime in [&asking, &first, &second] {
+            runtime.step(Duration::from_millis(1)).unwrap();
+        }
+    }
+    assert_eq!(*answers.borrow(), ["answer 1"]);
+    drop(first);
+    assert_eq!(second.connections(), 0);
+    let port: u16 = second_notes.borrow()[0].parse().unwrap();
+    TcpStream::connect(("127.0.0.1", port)).unwrap();
+}
+
+#[test]
+fn a_runtime_dropped_in_the_middle_of_requests_leaves_no_descriptor() {
+    let _alone = DESCRIPTORS.lock().unwrap();
+    let before = descriptors();
+    for _ in 0..20 {
+        let (runtime, notes) = noting(
+            r#"
+local note = require("@test/note") :: any
+local task = require("@lute/task")
+local client = require("@lute/net/client")
+local running = require("@lute/net/server").serve({ port = 0, handler = function(request)
+	note("asked")
+	if request.path == "/waits" then task.wait(60) end
+	return "answer"
+end })
+note(tostring(running.port))
+for _ = 1, 5 do
+	task.spawn(function() client.request(`127.0.0.1:{running.port}/waits`) end)
+	task.spawn(function() client.request(`127.0.0.1:{running.port}/`) end)
+end
+task.delay(60, function() end)
+"#,
+        );
+        let port: u16 = notes.borrow()[0].parse().unwrap();
+        let mut half = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        half.write_all(b"GET / HTTP/1.1\r\nHo").unwrap();
+        let until = Instant::now() + Duration::from_secs(10);
+        while notes.borrow().len() < 11 && Instant::now() < until {
+            runtime.step(Duration::from_millis(1)).unwrap();
+        }
+        assert_eq!(notes.borrow().len(), 11, "{notes:?}");
+        assert!(runtime.waiting_coroutines() > 0);
+        drop(runtime);
+        drop(half);
+        assert_eq!(Rc::strong_count(&notes), 1, "the VM is still there");
+    }
+    assert_eq!(descriptors(), before);
+}
+
+#[test]
+fn a_cancelled_request_closes_its_socket_and_frees_what_it_waits_for() {
+    let _alone = DESCRIPTORS.lock().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (runtime, notes) = noting(&format!(
+        r#"
+local note = require("@test/note") :: any
+local task = require("@lute/task")
+local client = require("@lute/net/client")
+local threads = {{}}
+for index = 1, 3 do
+	threads[index] = task.spawn(function() client.request("127.0.0.1:{port}") end)
+end
+task.wait(0.05)
+note("waiting")
+task.cancel(threads[1])
+coroutine.close(threads[2])
+coroutine.resume(threads[3], "given up")
+note("cancelled")
+"#
+    ));
+    let before = descriptors();
+    let mut open = before;
+    let until = Instant::now() + Duration::from_secs(10);
+    while notes.borrow().len() < 2 && Instant::now() < until {
+        open = open.max(descriptors());
+        runtime.step(Duration::from_millis(1)).unwrap();
+    }
+    runtime.step(Duration::from_millis(1)).unwrap();
+    assert_eq!(*notes.borrow(), ["waiting", "cancelled"]);
+    assert_eq!(open, before + 3);
+    assert_eq!(descriptors(), before);
+    assert_eq!(runtime.waiting_coroutines(), 0);
+}
+
+#[test]
+fn a_runtime_cannot_be_run_from_inside_its_own_script() {
+    let runtime = Rc::new(Runtime::builder().build().unwrap());
+    let inner = Rc::downgrade(&runtime);
+    let outcome = Rc::new(RefCell::new(None));
+    let seen = outcome.clone();
+    let run = runtime
+        .lua()
+        .create_function(move |_, ()| {
+            *seen.borrow_mut() = inner
+                .upgrade()
+                .map(|runtime| runtime.step(Duration::ZERO).is_err());
+            Ok(())
+        })
+        .unwrap();
+    runtime.lua().register_module("@test/run", run).unwrap();
+    let source = "local task = require('@lute/task') task.wait() ; (require('@test/run') :: any)()";
+    runtime.load_source("test.luau", source, &[]).unwrap();
+    runtime.run().unwrap();
+    assert_eq!(*outcome.borrow(), Some(true));
+    assert!(
+        matches!(Error::Reentered.to_string().as_str(), text if text.contains("inside its own script"))
+    );
+}
+
+#[test]
+fn a_step_does_not_wait_and_tells_when_the_next_timer_is_due() {
+    let (runtime, notes) = noting(
+        r#"
+local note = require("@test/note") :: any
+require("@lute/task").wait(0.2)
+note("woke")
+"#,
+    );
+    let began = Instant::now();
+    let status = runtime.step(Duration::from_millis(50)).unwrap();
+    assert!(began.elapsed() < Duration::from_millis(100));
+    assert!(!status.ready && status.busy);
+    let due = status.next_timer.unwrap();
+    assert!(due > began + Duration::from_millis(150) && due < began + Duration::from_millis(300));
+    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    let status = runtime.step(Duration::from_millis(50)).unwrap();
+    assert_eq!(*notes.borrow(), ["woke"]);
+    assert!(!status.busy && status.next_timer.is_none());
+}
+
+#[test]
+fn a_steps_budget_ends_it_between_resumes() {
+    let (runtime, _) = noting(
+        r#"
+local task = require("@lute/task")
+for _ = 1, 50 do
+	task.spawn(function()
+		while true do
+			local began = os.clock()
+			while os.clock() - began < 0.001 do end
+			task.deferSelf()
+		end
+	end)
+end
+"#,
+    );
+    for _ in 0..3 {
+        let began = Instant::now();
+        let status = runtime.step(Duration::from_millis(5)).unwrap();
+        assert!(status.ready && status.busy);
+        assert!(
+            began.elapsed() < Duration::from_millis(20),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+}

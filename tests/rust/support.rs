@@ -1,0 +1,168 @@
+//! Starts the built command and talks to it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The command with the project's root as its working directory.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lute-net"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+/// A script in a file of its own, which is removed afterwards.
+pub struct Script(pub PathBuf);
+
+impl Script {
+    pub fn new(source: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("lute-net-test-{}-{number}.luau", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, source).unwrap();
+        Self(path)
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        command().arg(&self.0).args(arguments).output().unwrap()
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A server script that runs; it is killed when dropped.
+pub struct Server {
+    pub child: Child,
+    pub port: u16,
+    pub output: BufReader<ChildStdout>,
+    _script: Script,
+}
+
+impl Server {
+    /// Serves with `handler`, the body of a Luau function of `request`.
+    pub fn with_handler(handler: &str) -> Self {
+        Self::start(&format!(
+            r#"
+local server = require("@lute/net/server")
+local client = require("@lute/net/client")
+local task = require("@lute/task")
+local running = server.serve({{ port = 0, handler = function(request, running)
+{handler}
+end }})
+print(running.port)
+"#
+        ))
+    }
+
+    /// Runs a script whose first line of output is its port.
+    pub fn start(source: &str) -> Self {
+        let script = Script::new(source);
+        let mut child = command()
+            .arg(&script.0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        if line.is_empty() {
+            let mut problem = String::new();
+            child
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut problem)
+                .unwrap();
+            panic!("the server did not start: {problem}");
+        }
+        Self {
+            child,
+            port: line.trim().parse().unwrap(),
+            output,
+            _script: script,
+        }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Sends `request` on a connection of its own and reads until the server closes it.
+    pub fn exchange(&self, request: &[u8]) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request).unwrap();
+        read_to_end(&mut stream)
+    }
+
+    /// CPU time the process has used, user and system.
+    pub fn cpu_time(&self) -> Duration {
+        let text = fs::read_to_string(format!("/proc/{}/schedstat", self.child.id())).unwrap();
+        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// Everything the process has written to stderr; ends it.
+    pub fn stop_and_read_stderr(mut self) -> String {
+        let _ = self.child.kill();
+        let mut text = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        text
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Reads one response with a Content-Length: head and body.
+pub fn read_response(stream: &mut TcpStream) -> (String, String) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head
+        .lines()
+        .find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length: ")
+                .map(str::to_owned)
+        })
+        .map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (head, String::from_utf8(body).unwrap())
+}
