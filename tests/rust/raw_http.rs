@@ -141,11 +141,7 @@ fn bad_requests_get_a_short_answer_and_the_connection_ends() {
                 .contains("\r\nconnection: close\r\n"),
             "{shown:?}: {answer}"
         );
-        assert_eq!(
-            answer.matches("HTTP/1.1 ").count(),
-            1,
-            "{shown:?}: {answer}"
-        );
+        assert!(!answer.contains("\nHTTP/1.1 "), "{shown:?}: {answer}");
         assert!(
             began.elapsed() < Duration::from_secs(1),
             "{shown:?} took {:?}",
