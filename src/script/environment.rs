@@ -6,17 +6,16 @@ use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaString, LuaTable};
 
 use super::luau;
 
-/// Changes the standard globals before the VM is sandboxed: `coroutine.close` also ends what the coroutine waits for,
-/// `print` writes line by line, and `loadstring`, which would raise errors of Rust's, is not there (Lute has none
+/// Changes the standard globals before the VM is sandboxed: the `coroutines` functions of `luau/scheduler.luau` know of
+/// what a coroutine waits for and who waits for it, `print` writes line by line, and `loadstring`, which would raise errors of Rust's, is not there (Lute has none
 /// either).
 ///
 /// # Errors
 /// When the VM has no memory left.
-pub fn adapt_globals(lua: &Lua, close_coroutine: LuaFunction) -> LuaResult<()> {
+pub fn adapt_globals(lua: &Lua, coroutines: LuaTable) -> LuaResult<()> {
     let globals = lua.globals();
-    globals
-        .get::<LuaTable>("coroutine")?
-        .set("close", close_coroutine)?;
+    let standard: LuaTable = globals.get("coroutine")?;
+    coroutines.for_each(|name: String, function: LuaFunction| standard.set(name, function))?;
     globals.set("loadstring", mlua::Nil)?;
     let write = lua.create_function(|_, line: LuaString| {
         write_line(&line.as_bytes());

@@ -207,7 +207,7 @@ impl Script {
         });
         lua.globals()
             .set("require", require::function(lua, half.get("closed")?)?)?;
-        environment::adapt_globals(lua, half.get("closeCoroutine")?)
+        environment::adapt_globals(lua, half.get("coroutines")?)
     }
 
     fn start(&self, lua: &Lua, chunk: LuaFunction, arguments: &[String]) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! `server.serve`: each request of a server becomes a call of the script's handler, and what that returns a response.
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     collections::HashMap,
     io,
@@ -9,8 +10,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use mlua::IntoLuaMulti;
 use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaString, LuaTable, LuaValue};
+use mlua::{BString, Either, IntoLuaMulti};
 
 use super::{Script, scheduler::Delivery};
 use crate::{
@@ -148,7 +149,7 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
     )?;
     native.set(
         "query",
-        lua.create_function(|lua, query: Option<LuaString>| query_table(lua, query.as_ref()))?,
+        lua.create_function(|lua, head: LuaString| query(lua, &head.as_bytes()))?,
     )?;
     Ok(native)
 }
@@ -221,9 +222,7 @@ impl Service for LuauService {
             return Reply::Written { persistent: false };
         };
         let exchange = script.servers.next_number();
-        let returned = script
-            .lua()
-            .and_then(|lua| self.call(&lua, exchange, request));
+        let returned = self.call(exchange, request);
         match returned {
             Ok((LuaValue::Boolean(false), ..)) => {
                 let late = LateExchange {
@@ -286,22 +285,25 @@ impl Service for LuauService {
 }
 
 impl LuauService {
-    fn call(
-        &self,
-        lua: &Lua,
-        exchange: u64,
-        request: &Request<'_>,
-    ) -> LuaResult<(LuaValue, Option<LuaString>, Option<LuaTable>)> {
-        let head = request.head;
-        self.dispatch.call((
-            exchange,
-            head.method(),
-            head.path(),
-            head.query(),
-            lua.create_string(request.raw_head)?,
-            lua.create_string(request.body)?,
-        ))
+    fn call(&self, exchange: u64, request: &Request<'_>) -> LuaResult<HandlerAnswer> {
+        let (method, path) = (request.head.method(), request.head.path());
+        let body = (!request.body.is_empty()).then(|| text(request.body));
+        self.dispatch
+            .call((exchange, method, path, body, text(request.raw_head)))
     }
+}
+
+/// What the dispatcher returns: status (nil for a failure, false for later), body, headers.
+type HandlerAnswer = (LuaValue, Option<LuaString>, Option<LuaTable>);
+
+/// Bytes on their way to Luau. mlua pushes `&str` directly and other bytes over a handle, so short text goes as text:
+/// heads and most small bodies.
+fn text(bytes: &[u8]) -> Either<&str, BString> {
+    const SHORT: usize = 4096;
+    let short = (bytes.len() <= SHORT)
+        .then(|| std::str::from_utf8(bytes).ok())
+        .flatten();
+    short.map_or_else(|| Either::Right(BString::from(bytes)), Either::Left)
 }
 
 fn answer_late(
@@ -363,7 +365,7 @@ fn try_write(
     date: &str,
     out: &mut Vec<u8>,
 ) -> Result<bool, String> {
-    let mut writer = AnswerWriter::begin(out, shape, status).map_err(text)?;
+    let mut writer = AnswerWriter::begin(out, shape, status).map_err(shown)?;
     if let Some(headers) = headers {
         for pair in headers.pairs::<LuaValue, LuaValue>() {
             let (name, value) = pair.map_err(|error| error.to_string())?;
@@ -380,7 +382,7 @@ fn try_write(
         Some(body) => writer.finish(date, &body.as_bytes()),
         None => writer.finish(date, b""),
     }
-    .map_err(text)
+    .map_err(shown)
 }
 
 /// A header's string, or each of its list of strings.
@@ -392,13 +394,13 @@ fn write_values(
     match value {
         LuaValue::String(value) => writer
             .field(&name.as_bytes(), &value.as_bytes())
-            .map_err(text),
+            .map_err(shown),
         LuaValue::Table(values) => {
             for value in values.sequence_values::<LuaValue>() {
                 match value {
                     Ok(LuaValue::String(value)) => writer
                         .field(&name.as_bytes(), &value.as_bytes())
-                        .map_err(text)?,
+                        .map_err(shown)?,
                     _ => {
                         return Err(writer.give_up(format!(
                             "the list for header '{}' must hold strings",
@@ -417,48 +419,55 @@ fn write_values(
     }
 }
 
-fn text(error: AnswerError) -> String {
+fn shown(error: AnswerError) -> String {
     error.to_string()
 }
 
 /// A request's headers, names in lower case; repeated ones are joined with `, `, Cookie with `; ` (RFC 6265bis).
 fn headers(lua: &Lua, raw_head: &[u8]) -> LuaResult<LuaTable> {
-    let table = lua.create_table()?;
     let mut storage = FieldStorage::new();
     let Ok(Parsed::Complete(head)) = parse_request(raw_head, &mut storage, usize::MAX) else {
-        return Ok(table);
+        return lua.create_table();
     };
-    let mut name = String::new();
+    let mut fields: Vec<(String, Cow<'_, [u8]>)> = Vec::with_capacity(head.fields().len());
     for field in head.fields() {
-        name.clear();
-        name.push_str(field.name);
-        name.make_ascii_lowercase();
-        let value = match table.raw_get::<Option<LuaString>>(name.as_str())? {
-            None => lua.create_string(field.value)?,
-            Some(earlier) => {
+        let known = fields
+            .iter_mut()
+            .find(|(name, _)| name.eq_ignore_ascii_case(field.name));
+        match known {
+            None => fields.push((field.name.to_ascii_lowercase(), Cow::Borrowed(field.value))),
+            Some((name, value)) => {
                 let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
-                lua.create_string([&*earlier.as_bytes(), separator, field.value].concat())?
+                let joined = value.to_mut();
+                joined.extend_from_slice(separator);
+                joined.extend_from_slice(field.value);
             }
-        };
-        table.raw_set(name.as_str(), value)?;
+        }
     }
-    Ok(table)
+    lua.create_table_from(
+        fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), text(value))),
+    )
 }
 
 /// A query, percent- and plus-decoded once; the first of repeated keys.
-fn query_table(lua: &Lua, query: Option<&LuaString>) -> LuaResult<LuaTable> {
-    let table = lua.create_table()?;
-    let Some(query) = query else { return Ok(table) };
-    for (key, value) in query_pairs(&query.as_bytes()) {
-        let key = lua.create_string(key)?;
-        if !table.contains_key(&key)? {
-            table.raw_set(key, lua.create_string(value)?)?;
-        }
-    }
-    Ok(table)
+fn query(lua: &Lua, raw_head: &[u8]) -> LuaResult<LuaTable> {
+    let mut storage = FieldStorage::new();
+    let Ok(Parsed::Complete(head)) = parse_request(raw_head, &mut storage, usize::MAX) else {
+        return lua.create_table();
+    };
+    let pairs: Vec<_> = query_pairs(head.query().unwrap_or_default().as_bytes()).collect();
+    // In reverse, so that the first of repeated keys is the one that stays.
+    lua.create_table_from(
+        pairs
+            .iter()
+            .rev()
+            .map(|(key, value)| (text(key), text(value))),
+    )
 }
 
-fn query_pairs(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+fn query_pairs(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
     query
         .split(|&byte| byte == b'&')
         .filter(|pair| !pair.is_empty())
@@ -474,10 +483,13 @@ fn query_pairs(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
         })
 }
 
-fn decoded(text: &[u8]) -> Vec<u8> {
+fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr2(b'+', b'%', text).is_none() {
+        return Cow::Borrowed(text);
+    }
     let spaced: Vec<u8> = text
         .iter()
         .map(|&byte| if byte == b'+' { b' ' } else { byte })
         .collect();
-    percent_encoding::percent_decode(&spaced).collect()
+    Cow::Owned(percent_encoding::percent_decode(&spaced).collect())
 }
