@@ -1,7 +1,7 @@
 //! The Luau sources that belong to the library, and how they are loaded.
 
 use mlua::prelude::{Lua, LuaResult};
-use mlua::{FromLuaMulti, IntoLuaMulti};
+use mlua::{FromLuaMulti, IntoLuaMulti, chunk::Compiler};
 
 /// One of our Luau files.
 pub struct Source {
@@ -49,5 +49,10 @@ pub fn load<R: FromLuaMulti>(
     source: Source,
     arguments: impl IntoLuaMulti,
 ) -> LuaResult<R> {
-    lua.load(source.text).set_name(source.name).call(arguments)
+    let compiler = Compiler::new().set_optimization_level(2).set_debug_level(1);
+    let chunk = lua
+        .load(source.text)
+        .set_name(source.name)
+        .set_compiler(compiler);
+    chunk.call(arguments)
 }

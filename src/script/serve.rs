@@ -21,7 +21,7 @@ use crate::{
         dialer,
         server::Server,
     },
-    wire::{FieldStorage, Parsed, parse_request},
+    wire::{Field, FieldStorage, Parsed, parse_request},
 };
 
 /// What a client is told when its handler failed; the script's error goes to the error hook.
@@ -286,10 +286,14 @@ impl Service for LuauService {
 
 impl LuauService {
     fn call(&self, exchange: u64, request: &Request<'_>) -> LuaResult<HandlerAnswer> {
-        let (method, path) = (request.head.method(), request.head.path());
+        let (method, path, query) = (
+            request.head.method(),
+            request.head.path(),
+            request.head.query(),
+        );
         let body = (!request.body.is_empty()).then(|| text(request.body));
         self.dispatch
-            .call((exchange, method, path, body, text(request.raw_head)))
+            .call((exchange, method, path, query, body, text(request.raw_head)))
     }
 }
 
@@ -429,35 +433,31 @@ fn headers(lua: &Lua, raw_head: &[u8]) -> LuaResult<LuaTable> {
     let Ok(Parsed::Complete(head)) = parse_request(raw_head, &mut storage, usize::MAX) else {
         return lua.create_table();
     };
-    let mut fields: Vec<(String, Cow<'_, [u8]>)> = Vec::with_capacity(head.fields().len());
+    // One copy in lower case; a name is at the same place in it as in the head.
+    let lower = raw_head.to_ascii_lowercase();
+    let name_of = |field: &Field<'_>| {
+        let start = field.name.as_ptr() as usize - raw_head.as_ptr() as usize;
+        &lower[start..start + field.name.len()]
+    };
+    let mut fields: Vec<(&[u8], Cow<'_, [u8]>)> = Vec::with_capacity(head.fields().len());
     for field in head.fields() {
-        let known = fields
-            .iter_mut()
-            .find(|(name, _)| name.eq_ignore_ascii_case(field.name));
-        match known {
-            None => fields.push((field.name.to_ascii_lowercase(), Cow::Borrowed(field.value))),
-            Some((name, value)) => {
-                let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
+        let name = name_of(field);
+        match fields.iter_mut().find(|(known, _)| *known == name) {
+            None => fields.push((name, Cow::Borrowed(field.value))),
+            Some((_, value)) => {
+                let separator: &[u8] = if name == b"cookie" { b"; " } else { b", " };
                 let joined = value.to_mut();
                 joined.extend_from_slice(separator);
                 joined.extend_from_slice(field.value);
             }
         }
     }
-    lua.create_table_from(
-        fields
-            .iter()
-            .map(|(name, value)| (name.as_str(), text(value))),
-    )
+    lua.create_table_from(fields.iter().map(|(name, value)| (text(name), text(value))))
 }
 
 /// A query, percent- and plus-decoded once; the first of repeated keys.
-fn query(lua: &Lua, raw_head: &[u8]) -> LuaResult<LuaTable> {
-    let mut storage = FieldStorage::new();
-    let Ok(Parsed::Complete(head)) = parse_request(raw_head, &mut storage, usize::MAX) else {
-        return lua.create_table();
-    };
-    let pairs: Vec<_> = query_pairs(head.query().unwrap_or_default().as_bytes()).collect();
+fn query(lua: &Lua, query: &[u8]) -> LuaResult<LuaTable> {
+    let pairs: Vec<_> = query_pairs(query).collect();
     // In reverse, so that the first of repeated keys is the one that stays.
     lua.create_table_from(
         pairs
