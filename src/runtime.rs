@@ -211,7 +211,7 @@ impl Runtime {
             self.script.round(Some(limit))?;
             let ready = tasks_left | self.engine.run_tasks(Some(limit)) | self.script.is_ready();
             if !ready || Instant::now() >= limit {
-                let next_timer = self.engine.timers().next_deadline();
+                let next_timer = self.engine.next_deadline();
                 return Ok(Status {
                     ready,
                     busy: self.is_busy(),
@@ -222,10 +222,11 @@ impl Runtime {
         }
     }
 
-    /// Ends gracefully: stops listening, lets waiting handlers answer; [`Self::run`] then returns.
+    /// Ends gracefully: stops listening, serves the clients that the system has accepted, lets handlers answer, closes
+    /// idle connections; [`Self::run`] then returns.
     pub fn stop(&self) {
         self.stopping.set(true);
-        self.script.stop_listening();
+        self.script.drain();
     }
 
     /// Errors that no script caught, so far.
@@ -245,7 +246,7 @@ impl Runtime {
 
     fn is_busy(&self) -> bool {
         if self.stopping.get() {
-            return self.script.unanswered() > 0;
+            return self.script.connections() > 0;
         }
         self.script.is_busy()
     }

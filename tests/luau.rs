@@ -20,6 +20,7 @@ fn run(file: &str) {
     let (failed, counted) = (problems.clone(), cases.clone());
     let report = move |result: lute_net::CaseResult| {
         *counted.borrow_mut() += 1;
+        println!("{:?} {}", result.suite, result.name);
         if let Some(failure) = result.failure {
             let suite = result
                 .suite

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::service::StreamFraming;
 use crate::wire::{Version, encode, syntax};
 
 /// What the request says about the form of its response.
@@ -121,13 +122,44 @@ impl<'o> AnswerWriter<'o> {
         reason
     }
 
+    /// Ends the head of a response whose body follows; none follows to HEAD and with 204 and 304.
+    ///
+    /// # Errors
+    /// When the service's Content-Length is no number; the response is then taken back.
+    pub fn finish_streamed(
+        mut self,
+        date: &str,
+    ) -> Result<(Option<StreamFraming>, bool), AnswerError> {
+        let framing = match self.content_length.take() {
+            Some(given) => match given.parse() {
+                Ok(length) => StreamFraming::Length(length),
+                Err(_) => {
+                    self.out.truncate(self.start);
+                    return Err(AnswerError::ContentLength { given, body: 0 });
+                }
+            },
+            None if self.shape.version == Version::Http10 => StreamFraming::UntilClose,
+            None => StreamFraming::Chunked,
+        };
+        let bodiless = matches!(self.status, 204 | 304);
+        match framing {
+            _ if bodiless => {}
+            StreamFraming::Length(length) => encode::content_length(self.out, length),
+            StreamFraming::Chunked => encode::field(self.out, "Transfer-Encoding", b"chunked"),
+            StreamFraming::UntilClose => self.shape.persistent = false,
+        }
+        self.end_head(date);
+        let follows = !bodiless && !self.shape.head_only;
+        Ok((follows.then_some(framing), self.shape.persistent))
+    }
+
     /// Ends the head, adds the body, and says whether the connection goes on afterwards.
     ///
     /// # Errors
     /// When the service's Content-Length is not the body's; the response is then taken back.
-    pub fn finish(self, date: &str, body: &[u8]) -> Result<bool, AnswerError> {
+    pub fn finish(mut self, date: &str, body: &[u8]) -> Result<bool, AnswerError> {
         let bodiless = matches!(self.status, 204 | 304);
-        if let Some(given) = self.content_length {
+        if let Some(given) = self.content_length.take() {
             // A HEAD or 304 answer may name the length that a GET would have had (RFC 9110 §8.6).
             let free = (self.shape.head_only || self.status == 304)
                 && body.is_empty()
@@ -145,6 +177,14 @@ impl<'o> AnswerWriter<'o> {
         } else if !bodiless {
             encode::content_length(self.out, body.len() as u64);
         }
+        self.end_head(date);
+        if !bodiless && !self.shape.head_only {
+            self.out.extend_from_slice(body);
+        }
+        Ok(self.shape.persistent)
+    }
+
+    fn end_head(&mut self, date: &str) {
         if !self.dated {
             encode::field(self.out, "Date", date.as_bytes());
         }
@@ -154,10 +194,6 @@ impl<'o> AnswerWriter<'o> {
             encode::field(self.out, "Connection", b"keep-alive");
         }
         encode::end_of_head(self.out);
-        if !bodiless && !self.shape.head_only {
-            self.out.extend_from_slice(body);
-        }
-        Ok(self.shape.persistent)
     }
 
     fn try_field(&mut self, name: &[u8], value: &[u8]) -> Result<(), AnswerError> {

@@ -1,13 +1,14 @@
-//! The wall clock as `Date` fields need it: read and formatted once a second at most.
+//! The time of the thread's current turn, and the wall clock as `Date` fields need it: formatted once a second at most.
 
 use std::{
     cell::{Cell, Ref, RefCell},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// The time of the thread's current turn.
 #[derive(Default)]
 pub struct Clock {
+    instant: Cell<Option<Instant>>,
     current: Cell<bool>,
     second: Cell<u64>,
     date: RefCell<String>,
@@ -16,7 +17,15 @@ pub struct Clock {
 impl Clock {
     /// Forgets the time, since some has passed; the next question asks the system.
     pub fn advance(&self) {
+        self.instant.set(None);
         self.current.set(false);
+    }
+
+    /// Now, as exact as a turn.
+    pub fn now(&self) -> Instant {
+        let now = self.instant.get().unwrap_or_else(Instant::now);
+        self.instant.set(Some(now));
+        now
     }
 
     /// Now as RFC 9110 §5.6.7 writes it (`Sun, 06 Nov 1994 08:49:37 GMT`), as exact as a turn.

@@ -1,326 +1,223 @@
 //! One client of a server, from its first byte to its last: reads requests, has the service answer them in order, and
 //! ends the connection so that the client can read the last answer.
+//!
+//! The common way is short: [`Connection::poll_turn`] reads, answers and writes in one go, on the thread's shared buffers.
+//! What takes longer (an answer that comes later, a streamed body, a client that reads slowly) is in `exchange.rs`.
 
 use std::{
     future::poll_fn,
     io, mem,
-    net::{Shutdown, SocketAddr},
     rc::Rc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use futures_lite::future::{or, yield_now};
-
-use super::{Engine, answer::Shape, buffers::READ_SIZE, socket::Socket, timers::deadline_after};
-use crate::wire::{
-    BodyDecoder, BodyEvent, BodyFraming, Expect, FieldStorage, HeadProgress, Parsed, RequestHead,
-    encode, parse_request,
+use super::{
+    answer::Shape,
+    deadlines::Deadline,
+    intake::{BodyIntake, Intake, Refusal, Taken},
+    limits::SLOWEST_BODY,
+    server::ServerContext,
+    service::{Remote, Reply, Request, RequestBody, Service, Streamed},
+    timers::deadline_after,
+    transport::Transport,
 };
+use crate::wire::{FieldStorage, Parsed, RequestHead, encode, parse_request};
 
-/// The largest request head, in bytes.
-const MAX_HEAD: usize = 64 * 1024;
-
-/// The largest request body, in bytes.
-const MAX_BODY: usize = 16 * 1024 * 1024;
-
-/// How long a client may still send after its last answer, so that the system's reset does not take that answer away.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// Answers the requests of a server's connections.
-pub trait Service: 'static {
-    /// Answers `request` into `out`, or says that the answer comes later. `out` holds earlier answers already.
-    fn respond(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Reply;
-
-    /// The answer of an exchange that was to come later, once.
-    fn poll_answer(&self, exchange: u64, context: &mut Context<'_>) -> Poll<Answer>;
-
-    /// The client of an exchange is gone: its answer is not wanted any more.
-    fn gone(&self, exchange: u64);
-}
-
-/// A request as a service sees it.
-pub struct Request<'a> {
-    /// Method, target and fields.
-    pub head: &'a RequestHead<'a, 'a>,
-    /// The head's bytes as they came.
-    pub raw_head: &'a [u8],
-    /// The whole body.
-    pub body: &'a [u8],
-    /// Who asks.
-    pub peer: SocketAddr,
-    /// What the answer must look like.
-    pub shape: Shape,
-}
-
-/// What a service did with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// The answer is written; whether the connection goes on.
-    Written {
-        /// False when the answer says `Connection: close`.
-        persistent: bool,
-    },
-    /// The answer comes later, under this number.
-    Later(u64),
-}
-
-/// An answer that came later.
-pub struct Answer {
-    /// The encoded response.
-    pub bytes: Vec<u8>,
-    /// Whether the connection goes on.
-    pub persistent: bool,
-}
-
-/// Serves one client until it leaves or has to.
-pub async fn serve<S: Service>(
-    engine: Rc<Engine>,
-    socket: Socket,
-    peer: SocketAddr,
-    service: Rc<S>,
-) {
-    let mut connection = Connection {
-        engine,
-        socket,
-        peer,
-        service,
-        input: Vec::new(),
-        progress: HeadProgress::default(),
-        body: None,
-    };
-    // An error here is the client's departure: nothing is left to tell it.
-    let _ = connection.run().await;
-}
-
-struct Connection<S> {
-    engine: Rc<Engine>,
-    socket: Socket,
-    peer: SocketAddr,
-    service: Rc<S>,
+/// One client.
+pub(super) struct Connection<S> {
+    pub(super) context: Rc<ServerContext<S>>,
+    pub(super) transport: Transport,
+    pub(super) deadline: Deadline,
+    pub(super) key: usize,
+    remote: Remote,
     /// Bytes that were read and not used yet.
-    input: Vec<u8>,
-    progress: HeadProgress,
-    /// A request whose body is still on its way.
-    body: Option<Box<IncomingBody>>,
+    pub(super) input: Vec<u8>,
+    /// Bytes that could not be written yet.
+    pub(super) unsent: Vec<u8>,
+    intake: Intake,
+    phase: Phase,
 }
 
-/// A request whose head is complete and whose body is not.
-struct IncomingBody {
-    head: Vec<u8>,
-    decoder: BodyDecoder,
-    body: Vec<u8>,
+/// What is awaited from the client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The first byte of a request.
+    Idle,
+    /// The rest of a head.
+    Head,
+    /// The rest of a body that began at this moment.
+    Body(Instant),
 }
 
 /// What a connection does next.
-enum Next {
+pub(super) enum Next {
+    /// Read.
     Read,
-    Await(u64),
+    /// Wait for an answer, and hand on the request's body while it is made.
+    Await(u64, Option<Box<BodyIntake>>),
+    /// Send a body; the rest of the request's own may still be on its way.
+    Send(Streamed, Option<Box<BodyIntake>>),
+    /// Read what is left of a request's body, since its answer did not need it.
+    Skip(Box<BodyIntake>),
+    /// End the connection gracefully.
     Close,
+    /// The client is gone.
+    Gone,
+}
+
+/// Serves one client until it leaves or has to.
+pub(super) async fn serve<S: Service>(
+    context: Rc<ServerContext<S>>,
+    transport: Transport,
+    remote: Remote,
+    deadline: Deadline,
+    key: usize,
+) {
+    let mut connection = Connection {
+        context,
+        transport,
+        deadline,
+        key,
+        remote,
+        input: Vec::new(),
+        unsent: Vec::new(),
+        intake: Intake::default(),
+        phase: Phase::Idle,
+    };
+    connection.enter(Phase::Idle);
+    loop {
+        let next = match poll_fn(|context| connection.poll_turn(context)).await {
+            Ok(Next::Read) if connection.unsent.is_empty() => continue,
+            Ok(Next::Gone) | Err(_) => return,
+            Ok(next) => next,
+        };
+        connection.context.set_busy(key, true);
+        // Boxed, so that an idle connection's task stays small.
+        if !Box::pin(connection.proceed(next)).await {
+            return;
+        }
+        connection.context.set_busy(key, false);
+        connection.enter_phase();
+    }
 }
 
 impl<S: Service> Connection<S> {
-    async fn run(&mut self) -> io::Result<()> {
-        loop {
-            self.socket.readable().await?;
-            loop {
-                let mut buffer = self.engine.buffers().take_read();
-                let read = self.socket.try_read(&mut buffer);
-                let Ok(Some(count)) = read else {
-                    self.engine.buffers().return_read(buffer);
-                    read?;
-                    break;
-                };
-                if count == 0 {
-                    self.engine.buffers().return_read(buffer);
-                    return Ok(());
-                }
-                let (next, unsent) = self.take_in(buffer, count);
-                self.proceed(next?, unsent).await?;
-                if count < READ_SIZE {
-                    break;
-                }
-                yield_now().await;
-            }
+    /// Reads once, answers what is whole, and writes what can be written.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Next>> {
+        if self.deadline.poll_expired(context) && !self.has_unread_request() {
+            return Poll::Ready(Ok(self.expired()));
         }
+        let mut buffer = self.context.engine.buffers().take_read();
+        let read = self.transport.poll_read(context, &mut buffer);
+        let count = match read {
+            Poll::Ready(Ok(count)) if count > 0 => count,
+            other => {
+                self.context.engine.buffers().return_read(buffer);
+                return other.map_ok(|_| Next::Gone);
+            }
+        };
+        self.context.counters.received(count);
+        let next = self.take_in(context, buffer, count);
+        if matches!(next, Ok(Next::Read)) {
+            self.enter_phase();
+        }
+        Poll::Ready(next)
     }
 
     /// Handles freshly read bytes, and puts the buffer back.
-    fn take_in(&mut self, buffer: Vec<u8>, count: usize) -> (io::Result<Next>, Vec<u8>) {
+    fn take_in(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: Vec<u8>,
+        count: usize,
+    ) -> io::Result<Next> {
         if self.input.is_empty() {
-            let result = self.handle(&buffer[..count], |connection, rest| {
-                connection.input.extend_from_slice(rest)
-            });
-            self.engine.buffers().return_read(buffer);
-            return result;
+            let (used, next) = self.handle(context, &buffer[..count]);
+            self.input.extend_from_slice(&buffer[used..count]);
+            self.context.engine.buffers().return_read(buffer);
+            return next;
         }
         self.input.extend_from_slice(&buffer[..count]);
-        self.engine.buffers().return_read(buffer);
-        self.handle_kept()
+        self.context.engine.buffers().return_read(buffer);
+        self.handle_kept(context)
     }
 
     /// Handles the bytes that were kept from earlier reads.
-    fn handle_kept(&mut self) -> (io::Result<Next>, Vec<u8>) {
-        let input = mem::take(&mut self.input);
-        self.handle(&input, |connection, rest| connection.input = rest.to_vec())
-    }
-
-    /// Handles `input`, writes what can be written, keeps the rest of both.
-    fn handle(
-        &mut self,
-        input: &[u8],
-        keep: impl FnOnce(&mut Self, &[u8]),
-    ) -> (io::Result<Next>, Vec<u8>) {
-        let mut out = self.engine.buffers().take_write();
-        let (used, next) = self.advance(input, &mut out);
+    pub(super) fn handle_kept(&mut self, context: &mut Context<'_>) -> io::Result<Next> {
+        let mut input = mem::take(&mut self.input);
+        let (used, next) = self.handle(context, &input);
         if used < input.len() {
-            keep(self, &input[used..]);
+            input.drain(..used);
+            self.input = input;
         }
-        let written = self.socket.write_now(&out);
-        let unsent = match &written {
-            Ok(written) => out[*written..].to_vec(),
-            Err(_) => Vec::new(),
-        };
-        self.engine.buffers().return_write(out);
-        (written.map(|_| next), unsent)
+        next
     }
 
-    /// Sends what is left to send, waits for answers that come later, and goes on with what was kept meanwhile.
-    async fn proceed(&mut self, mut next: Next, mut unsent: Vec<u8>) -> io::Result<()> {
-        loop {
-            if !unsent.is_empty() {
-                self.socket.write_all(&mem::take(&mut unsent)).await?;
-            }
-            let exchange = match next {
-                Next::Read => return Ok(()),
-                Next::Close => return self.end().await,
-                Next::Await(exchange) => exchange,
-            };
-            let answer = self.answer_of(exchange).await;
-            self.socket.write_all(&answer.bytes).await?;
-            drop(answer.bytes);
-            if !answer.persistent {
-                return self.end().await;
-            }
-            if self.input.is_empty() {
-                return Ok(());
-            }
-            let (result, rest) = self.handle_kept();
-            (next, unsent) = (result?, rest);
-        }
+    /// Handles `input`: how much of it was used, and what comes next. Answers are written at once, as far as they can be.
+    fn handle(&mut self, context: &mut Context<'_>, input: &[u8]) -> (usize, io::Result<Next>) {
+        let mut out = self.context.engine.buffers().take_write();
+        let (used, next) = self.advance(input, &mut out);
+        let written = self.write_now(context, &out);
+        self.context.engine.buffers().return_write(out);
+        (used, written.map(|()| next))
     }
 
-    async fn answer_of(&self, exchange: u64) -> Answer {
-        let waiting = Waiting {
-            service: &*self.service,
-            exchange: Some(exchange),
-        };
-        let answer = poll_fn(|context| self.service.poll_answer(exchange, context)).await;
-        waiting.answered();
-        answer
-    }
-
-    /// Works through `input`: how much of it was used, and what comes next. Answers are added to `out`.
+    /// Works through `input`. Answers are added to `out`.
     fn advance(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Next) {
         let mut used = 0;
         while used < input.len() {
-            let rest = &input[used..];
-            let (taken, next) = match self.body.take() {
-                Some(body) => self.advance_body(body, rest, out),
-                None => self.advance_head(rest, out),
-            };
+            let mut storage = FieldStorage::new();
+            let server = &self.context;
+            let (taken, result) = self.intake.next(
+                &input[used..],
+                &mut storage,
+                &server.limits,
+                &server.buffered,
+                server.bodies,
+            );
             used += taken;
-            match next {
-                Some(Next::Read) | None if taken == 0 => break,
-                Some(Next::Read) | None => {}
-                Some(other) => return (used, other),
+            let next = match result {
+                Taken::More if taken == 0 => break,
+                Taken::More => continue,
+                Taken::WantsContinue => {
+                    encode_continue(out);
+                    continue;
+                }
+                Taken::Request {
+                    head,
+                    raw_head,
+                    body,
+                } => self.respond(&head, raw_head, RequestBody::Whole(body), None, out),
+                Taken::Collected(whole) => self.respond_again(whole.raw_head(), whole.body(), out),
+                Taken::Streaming {
+                    head,
+                    raw_head,
+                    body,
+                } => self.respond(
+                    &head,
+                    raw_head,
+                    RequestBody::Streamed,
+                    Some(Box::new(body)),
+                    out,
+                ),
+                Taken::Refused(refusal) => self.refuse(&refusal, out),
+            };
+            if !matches!(next, Next::Read) {
+                return (used, next);
             }
         }
         (used, Next::Read)
     }
 
-    fn advance_head(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Option<Next>) {
-        if !self.progress.worth_parsing(input) && input.len() < MAX_HEAD {
-            return (0, None);
-        }
+    fn respond_again(&mut self, raw_head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Next {
         let mut storage = FieldStorage::new();
-        let head = match parse_request(input, &mut storage, MAX_HEAD) {
-            Ok(Parsed::Complete(head)) => head,
-            Ok(Parsed::Partial) => return (0, None),
-            Err(error) => {
-                return (
-                    0,
-                    Some(self.refuse(error.status(), &error.to_string(), out)),
-                );
+        match parse_request(raw_head, &mut storage, raw_head.len()) {
+            Ok(Parsed::Complete(head)) => {
+                self.respond(&head, raw_head, RequestBody::Whole(body), None, out)
             }
-        };
-        self.progress = HeadProgress::default();
-        let (raw_head, rest) = input.split_at(head.length());
-        match head.framing() {
-            BodyFraming::Empty => (raw_head.len(), self.respond(&head, raw_head, &[], out)),
-            BodyFraming::Length(length) if length > MAX_BODY as u64 => {
-                (0, Some(self.refuse(413, "the body is too large", out)))
-            }
-            BodyFraming::Length(length) if length <= rest.len() as u64 => {
-                let body = &rest[..length as usize];
-                (
-                    raw_head.len() + body.len(),
-                    self.respond(&head, raw_head, body, out),
-                )
-            }
-            framing => {
-                if head.expect() == Expect::Continue && rest.is_empty() {
-                    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-                }
-                let decoder = BodyDecoder::new(framing);
-                self.body = Some(Box::new(IncomingBody {
-                    head: raw_head.to_vec(),
-                    decoder,
-                    body: Vec::new(),
-                }));
-                (raw_head.len(), None)
-            }
-        }
-    }
-
-    fn advance_body(
-        &mut self,
-        mut incoming: Box<IncomingBody>,
-        input: &[u8],
-        out: &mut Vec<u8>,
-    ) -> (usize, Option<Next>) {
-        let mut used = 0;
-        loop {
-            let (taken, event) = match incoming.decoder.decode(&input[used..]) {
-                Ok(step) => step,
-                Err(error) => {
-                    return (
-                        used,
-                        Some(self.refuse(error.status(), &error.to_string(), out)),
-                    );
-                }
-            };
-            used += taken;
-            match event {
-                BodyEvent::Piece(piece) if incoming.body.len() + piece.len() > MAX_BODY => {
-                    return (used, Some(self.refuse(413, "the body is too large", out)));
-                }
-                BodyEvent::Piece(piece) => incoming.body.extend_from_slice(piece),
-                BodyEvent::NeedMore => {
-                    self.body = Some(incoming);
-                    return (used, None);
-                }
-                BodyEvent::End => return (used, self.respond_with_body(&incoming, out)),
-            }
-        }
-    }
-
-    fn respond_with_body(&mut self, incoming: &IncomingBody, out: &mut Vec<u8>) -> Option<Next> {
-        let mut storage = FieldStorage::new();
-        match parse_request(&incoming.head, &mut storage, MAX_HEAD) {
-            Ok(Parsed::Complete(head)) => self.respond(&head, &incoming.head, &incoming.body, out),
             // The same bytes were a complete head before the body came.
-            _ => Some(Next::Close),
+            _ => Next::Close,
         }
     }
 
@@ -328,72 +225,129 @@ impl<S: Service> Connection<S> {
         &mut self,
         head: &RequestHead<'_, '_>,
         raw_head: &[u8],
-        body: &[u8],
+        body: RequestBody<'_>,
+        intake: Option<Box<BodyIntake>>,
         out: &mut Vec<u8>,
-    ) -> Option<Next> {
-        let shape = Shape::new(head.version(), head.method(), head.persistent());
+    ) -> Next {
+        let server = &self.context;
+        server.counters.request();
+        let persistent = head.persistent() && !server.is_draining();
+        let shape = Shape::new(head.version(), head.method(), persistent);
+        let secure = self.transport.is_secure();
         let request = Request {
             head,
             raw_head,
             body,
-            peer: self.peer,
+            remote: &self.remote,
+            secure,
             shape,
         };
-        match self.service.respond(&request, out) {
-            Reply::Written { persistent: true } => None,
-            Reply::Written { persistent: false } => Some(Next::Close),
-            Reply::Later(exchange) => Some(Next::Await(exchange)),
+        match server.service.respond(&request, out) {
+            Reply::Later(exchange) => Next::Await(exchange, intake),
+            Reply::Streamed(streamed) => Next::Send(streamed, intake),
+            Reply::Written { persistent: false } => Next::Close,
+            Reply::Written { persistent: true } => intake.map_or(Next::Read, Next::Skip),
         }
     }
 
-    fn refuse(&self, status: u16, reason: &str, out: &mut Vec<u8>) -> Next {
-        encode::error_response(out, status, &self.engine.clock().date(), reason);
+    pub(super) fn refuse(&self, refusal: &Refusal, out: &mut Vec<u8>) -> Next {
+        encode::error_response(
+            out,
+            refusal.status,
+            &self.context.engine.clock().date(),
+            &refusal.reason,
+        );
         Next::Close
     }
 
-    /// Ends the connection: nothing more is sent, and what the client still sends is read for a while and dropped.
-    async fn end(&mut self) -> io::Result<()> {
-        self.input = Vec::new();
-        self.socket.stream().shutdown(Shutdown::Write)?;
-        let deadline = deadline_after(Instant::now(), LINGER);
-        let timeout = async {
-            self.engine.timers().sleep_until(deadline).await;
-            Ok(())
-        };
-        or(self.drain(), timeout).await?;
-        Err(io::ErrorKind::ConnectionAborted.into())
-    }
-
-    async fn drain(&self) -> io::Result<()> {
-        loop {
-            let mut buffer = self.engine.buffers().take_read();
-            let read = self.socket.try_read(&mut buffer);
-            self.engine.buffers().return_read(buffer);
-            match read? {
-                Some(0) => return Ok(()),
-                Some(_) => yield_now().await,
-                None => self.socket.readable().await?,
+    /// Writes what goes without waiting; the rest is kept in `unsent`.
+    pub(super) fn write_now(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.transport.poll_write(context, &bytes[written..]) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => written += count,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
             }
         }
+        self.context.counters.sent(written);
+        self.unsent.extend_from_slice(&bytes[written..]);
+        Ok(())
     }
-}
 
-/// An exchange whose answer is awaited; tells the service when nobody waits any more.
-struct Waiting<'s, S: Service> {
-    service: &'s S,
-    exchange: Option<u64>,
-}
-
-impl<S: Service> Waiting<'_, S> {
-    fn answered(mut self) {
-        self.exchange = None;
+    /// Sets the deadline for what is awaited now.
+    fn enter_phase(&mut self) {
+        let phase = match (self.intake.body(), self.phase) {
+            (Some(_), Phase::Body(since)) => Phase::Body(since),
+            (Some(_), _) => Phase::Body(self.context.engine.clock().now()),
+            (None, _) if self.input.is_empty() => Phase::Idle,
+            // The head's time runs from its first byte.
+            (None, Phase::Head) => return,
+            (None, _) => Phase::Head,
+        };
+        self.enter(phase);
     }
-}
 
-impl<S: Service> Drop for Waiting<'_, S> {
-    fn drop(&mut self) {
-        if let Some(exchange) = self.exchange {
-            self.service.gone(exchange);
+    fn enter(&mut self, phase: Phase) {
+        let timeouts = &self.context.limits.timeouts;
+        let timeout = match phase {
+            Phase::Idle => timeouts.idle,
+            Phase::Head => timeouts.header,
+            Phase::Body(_) => timeouts.body,
+        };
+        if (phase == Phase::Idle) != (self.phase == Phase::Idle) {
+            self.context.set_busy(self.key, phase != Phase::Idle);
         }
+        self.phase = phase;
+        if phase == Phase::Idle && self.context.is_draining() {
+            self.context
+                .engine
+                .deadlines()
+                .expire(self.deadline.index());
+            return;
+        }
+        let now = self.context.engine.clock().now();
+        if let (Phase::Body(since), Some(body)) = (phase, self.intake.body())
+            && is_too_slow(body.received(), now.duration_since(since), timeout)
+        {
+            self.deadline.set(now);
+            return;
+        }
+        self.deadline.set(deadline_after(now, timeout));
     }
+
+    /// An idle connection's time is up, but its next request has come already.
+    fn has_unread_request(&self) -> bool {
+        self.phase == Phase::Idle
+            && matches!(self.transport.socket().peek(), Ok(Some(count)) if count > 0)
+    }
+
+    /// The client took too long.
+    fn expired(&mut self) -> Next {
+        if self.phase == Phase::Idle {
+            return Next::Gone;
+        }
+        let refusal = Refusal {
+            status: 408,
+            reason: "the request took too long to come".to_owned(),
+        };
+        let mut out = Vec::new();
+        let next = self.refuse(&refusal, &mut out);
+        self.unsent.append(&mut out);
+        next
+    }
+}
+
+/// Whether a body comes more slowly than a client may send, once `grace` has passed.
+pub(super) fn is_too_slow(
+    received: u64,
+    elapsed: std::time::Duration,
+    grace: std::time::Duration,
+) -> bool {
+    elapsed > grace && received < elapsed.as_secs().saturating_mul(SLOWEST_BODY)
+}
+
+pub(super) fn encode_continue(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     rc::Rc,
 };
 
@@ -60,11 +60,10 @@ async fn connect_one(engine: &Rc<Engine>, address: SocketAddr) -> io::Result<Soc
         Err(error) if is_in_progress(&error) => false,
         Err(error) => return Err(error),
     };
-    let stream: TcpStream = socket.into();
-    let socket = Socket::new(engine.reactor(), stream)?;
+    let socket = Socket::new(engine.reactor(), socket)?;
     if !done {
         socket.writable().await?;
-        if let Some(error) = socket.stream().take_error()? {
+        if let Some(error) = socket.take_error()? {
             return Err(error);
         }
     }

@@ -2,22 +2,31 @@
 //! Rust program can use it alone; that is how it is tested and measured.
 //!
 //! - [`Engine`]: what everything on the thread shares
-//! - [`reactor`]: readiness of sockets; [`timers`]: deadlines; [`buffers`]: the shared read and write buffers
-//! - [`socket`]: a non-blocking TCP socket in the reactor
-//! - [`server`]: listens and accepts; [`connection`]: one client; [`answer`]: writes a response
+//! - [`reactor`]: readiness of sockets; [`timers`]: deadlines; [`deadlines`]: those of connections; [`buffers`]: the shared read and write buffers
+//! - [`socket`]: a non-blocking socket in the reactor; [`transport`]: what a connection's bytes go through
+//! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted
+//! - `connection`: one client; [`intake`]: its bytes become requests; `exchange`: answers that take longer
+//! - [`service`]: what is asked of whoever answers; [`answer`]: writes a response
 //! - [`client`]: sends a request; [`dialer`]: finds and connects to a host; [`pool`]: keeps connections for the next one
 
 pub mod answer;
 pub mod buffers;
 pub mod client;
 pub mod clock;
-pub mod connection;
+mod connection;
+pub mod deadlines;
 pub mod dialer;
+mod exchange;
+pub mod intake;
+pub mod limits;
+pub mod listener;
 pub mod pool;
 pub mod reactor;
 pub mod server;
+pub mod service;
 pub mod socket;
 pub mod timers;
+pub mod transport;
 
 use std::{
     future::Future,
@@ -30,7 +39,9 @@ use std::{
 
 use smol::{LocalExecutor, Task};
 
-use self::{buffers::Buffers, clock::Clock, reactor::Reactor, timers::Timers};
+use self::{
+    buffers::Buffers, clock::Clock, deadlines::Deadlines, reactor::Reactor, timers::Timers,
+};
 
 /// Tasks run in one go before timers and sockets are looked at again, so that tasks that wake each other starve nobody.
 const TASKS_PER_TURN: usize = 4096;
@@ -40,6 +51,7 @@ pub struct Engine {
     executor: Rc<LocalExecutor<'static>>,
     reactor: Rc<Reactor>,
     timers: Rc<Timers>,
+    deadlines: Rc<Deadlines>,
     buffers: Buffers,
     clock: Clock,
 }
@@ -54,6 +66,7 @@ impl Engine {
             executor,
             reactor: Reactor::new()?,
             timers: Rc::default(),
+            deadlines: Rc::default(),
             buffers: Buffers::default(),
             clock: Clock::default(),
         }))
@@ -67,6 +80,11 @@ impl Engine {
     /// Deadlines.
     pub fn timers(&self) -> &Rc<Timers> {
         &self.timers
+    }
+
+    /// Deadlines of connections.
+    pub fn deadlines(&self) -> &Rc<Deadlines> {
+        &self.deadlines
     }
 
     /// The thread's shared buffers.
@@ -129,9 +147,22 @@ impl Engine {
         turned
     }
 
+    /// Wakes whoever waits for a moment that has come; the tokens of [`Timers::set`] go to `take`.
+    pub fn fire_timers(&self, take: impl FnMut(u64)) {
+        let now = Instant::now();
+        self.deadlines.sweep(now);
+        self.timers.fire(now, take);
+    }
+
+    /// When [`Self::fire_timers`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let sweep = self.deadlines.next_sweep();
+        let timer = self.timers.next_deadline();
+        sweep.into_iter().chain(timer).min()
+    }
+
     fn until_next_timer(&self) -> Option<Duration> {
-        self.timers
-            .next_deadline()
+        self.next_deadline()
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 }

@@ -51,5 +51,5 @@ impl Pool {
 
 /// Nothing has come since the last response: neither an end nor bytes that nobody asked for.
 fn is_quiet(socket: &Socket) -> bool {
-    matches!(socket.stream().peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    matches!(socket.peek(), Ok(None))
 }

@@ -1,108 +1,165 @@
-//! Listens, accepts, and owns its connections: dropping the server closes them all.
+//! Accepts clients and owns their connections: dropping the server closes them all.
 
 use std::{
     cell::{Cell, RefCell},
+    future::{Future, poll_fn},
     io,
-    net::{SocketAddr, TcpListener},
     rc::Rc,
+    task::{Poll, Waker},
+    time::{Duration, Instant},
 };
 
+use futures_lite::future::or;
 use slab::Slab;
 use smol::Task;
-use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
 
 use super::{
-    Engine,
-    connection::{self, Service},
-    reactor::{Direction, Watched},
+    Engine, connection,
+    deadlines::Deadlines,
+    intake::{Bodies, Buffered},
+    limits::Limits,
+    listener::{ListenAt, Listener},
+    service::{Remote, Service},
     socket::Socket,
     timers::deadline_after,
+    transport::Transport,
 };
-
-/// Connections that the system holds until they are accepted.
-const BACKLOG: i32 = 4096;
 
 /// Connections accepted before others get their turn.
 const ACCEPTS_PER_TURN: usize = 64;
 
-/// How long accepting rests when the system has no descriptor left for a connection.
-const REST: std::time::Duration = std::time::Duration::from_millis(50);
+/// How long accepting rests when the system has no descriptor or memory left for a connection.
+const REST: Duration = Duration::from_millis(50);
+
+/// Descriptors that are left for the program's own files and outgoing connections.
+const SPARE_DESCRIPTORS: usize = 32;
+
+/// How a server serves.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// What it grants its clients.
+    pub limits: Limits,
+    /// Whether request bodies are taken whole or handed on as they come.
+    pub bodies: Bodies,
+}
 
 /// A listening server.
 pub struct Server {
-    address: SocketAddr,
+    port: u16,
+    listener: RefCell<Option<Rc<Listener>>>,
     accepting: RefCell<Option<Task<()>>>,
+    connections: Rc<Connections>,
+    counters: Rc<Counters>,
+    accept_rest: RefCell<Option<Box<dyn FnOnce()>>>,
+}
+
+/// What the connections of a server share.
+pub(super) struct ServerContext<S> {
+    pub(super) engine: Rc<Engine>,
+    pub(super) service: Rc<S>,
+    pub(super) limits: Limits,
+    pub(super) bodies: Bodies,
+    pub(super) buffered: Rc<Buffered>,
+    pub(super) counters: Rc<Counters>,
     connections: Rc<Connections>,
 }
 
-/// The tasks of a server's connections.
-#[derive(Default)]
-struct Connections {
-    tasks: RefCell<Slab<Option<Task<()>>>>,
-    closed: Cell<bool>,
+impl<S: Service> ServerContext<S> {
+    pub(super) fn is_draining(&self) -> bool {
+        self.connections.draining.get()
+    }
+
+    pub(super) fn set_busy(&self, key: usize, busy: bool) {
+        if let Some(entry) = self.connections.entries.borrow_mut().get_mut(key) {
+            entry.busy = busy;
+        }
+    }
 }
 
 impl Server {
-    /// Listens on the first of `addresses` that can be had; port 0 picks a free one.
+    /// Listens and serves.
     ///
     /// # Errors
-    /// The last address's: in use, not allowed, not an address of this machine.
+    /// As [`Listener::bind`].
     pub fn listen<S: Service>(
         engine: &Rc<Engine>,
-        addresses: &[SocketAddr],
-        reuse_port: bool,
+        at: &ListenAt,
+        options: ServerOptions,
         service: Rc<S>,
     ) -> io::Result<Self> {
-        let mut failure = io::ErrorKind::AddrNotAvailable.into();
-        for address in addresses {
-            match bind(*address, reuse_port) {
-                Ok(listener) => return Self::accept_from(engine, listener, service),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
+        let listener = Rc::new(Listener::bind(engine, at)?);
+        let limit = allowed(options.limits.connections);
+        let connections = Rc::new(Connections::new(limit, engine.deadlines().clone()));
+        let context = Rc::new(ServerContext {
+            engine: engine.clone(),
+            service,
+            limits: options.limits,
+            bodies: options.bodies,
+            buffered: Rc::default(),
+            counters: Rc::default(),
+            connections: connections.clone(),
+        });
+        let counters = context.counters.clone();
+        let rest = (listener.clone(), context.clone());
+        Ok(Self {
+            port: listener.port(),
+            accepting: RefCell::new(Some(engine.spawn(accept(context, listener.clone())))),
+            listener: RefCell::new(Some(listener)),
+            connections,
+            counters,
+            accept_rest: RefCell::new(Some(Box::new(move || accept_what_waits(&rest.1, &rest.0)))),
+        })
     }
 
-    /// Where it listens, with the port that was picked.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// The port it listens on; 0 for a Unix socket.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Connections that are open.
     pub fn connections(&self) -> usize {
-        self.connections.tasks.borrow().len()
+        self.connections.entries.borrow().len()
     }
 
-    /// Stops listening; what is connected goes on.
-    pub fn stop_listening(&self) {
+    /// What it has done so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Stops listening and lets what runs finish: clients that the system has accepted are still served, idle connections
+    /// close, others after their next answer.
+    pub fn drain(&self) {
+        if self.connections.draining.replace(true) {
+            return;
+        }
+        let accept_rest = self.accept_rest.borrow_mut().take();
+        accept_rest.into_iter().for_each(|accept| accept());
         self.accepting.borrow_mut().take();
+        self.listener.borrow_mut().take();
+        self.connections.end_idle();
     }
 
-    /// Stops listening and drops every connection.
-    pub fn close(&self) {
-        self.stop_listening();
-        self.connections.close();
-    }
-
-    fn accept_from<S: Service>(
-        engine: &Rc<Engine>,
-        listener: TcpListener,
-        service: Rc<S>,
-    ) -> io::Result<Self> {
-        let address = listener.local_addr()?;
-        let listener = engine.reactor().watch(listener)?;
-        let connections = Rc::<Connections>::default();
-        let accepting = engine.spawn(accept(
-            engine.clone(),
-            listener,
-            service,
-            connections.clone(),
-        ));
-        Ok(Self {
-            address,
-            accepting: RefCell::new(Some(accepting)),
-            connections,
+    /// Ready when no connection is left.
+    pub fn emptied(&self) -> impl Future<Output = ()> + use<> {
+        let connections = self.connections.clone();
+        poll_fn(move |context| {
+            if connections.entries.borrow().is_empty() {
+                return Poll::Ready(());
+            }
+            connections
+                .waits_for_end
+                .borrow_mut()
+                .push(context.waker().clone());
+            Poll::Pending
         })
+    }
+
+    /// Stops listening and drops every connection; how many there were.
+    pub fn close(&self) -> usize {
+        self.accept_rest.borrow_mut().take();
+        self.accepting.borrow_mut().take();
+        self.listener.borrow_mut().take();
+        self.connections.close()
     }
 }
 
@@ -112,91 +169,247 @@ impl Drop for Server {
     }
 }
 
+/// What a server has done so far.
+#[derive(Default)]
+pub struct Counters {
+    requests: Cell<u64>,
+    in_flight: Cell<u64>,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+}
+
+impl Counters {
+    /// Requests, in all.
+    pub fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
+    /// Requests whose answers are not sent yet.
+    pub fn requests_in_flight(&self) -> u64 {
+        self.in_flight.get()
+    }
+
+    /// Bytes read from clients, TLS not counted.
+    pub fn bytes_received(&self) -> u64 {
+        self.received.get()
+    }
+
+    /// Bytes written to clients, TLS not counted.
+    pub fn bytes_sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    pub(super) fn request(&self) {
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+    }
+
+    /// Counts an exchange until the returned value is dropped.
+    pub(super) fn in_flight(self: &Rc<Self>) -> InFlight {
+        self.in_flight.set(self.in_flight.get() + 1);
+        InFlight(self.clone())
+    }
+}
+
+/// An exchange that is not over.
+pub(super) struct InFlight(Rc<Counters>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}
+
+/// The connections of one server.
+struct Connections {
+    limit: usize,
+    deadlines: Rc<Deadlines>,
+    draining: Cell<bool>,
+    entries: RefCell<Slab<Entry>>,
+    waits_for_end: RefCell<Vec<Waker>>,
+}
+
+struct Entry {
+    task: Option<Task<()>>,
+    busy: bool,
+    deadline: usize,
+}
+
 impl Connections {
-    fn close(&self) {
-        self.closed.set(true);
-        // The tasks are dropped outside the borrow: each takes itself out of the list as it ends.
-        let tasks = self.tasks.take();
-        drop(tasks);
+    fn new(limit: usize, deadlines: Rc<Deadlines>) -> Self {
+        Self {
+            limit,
+            deadlines,
+            draining: Cell::new(false),
+            entries: RefCell::default(),
+            waits_for_end: RefCell::default(),
+        }
     }
 
     fn start<S: Service>(
         self: &Rc<Self>,
-        engine: &Rc<Engine>,
+        context: &Rc<ServerContext<S>>,
         socket: Socket,
-        peer: SocketAddr,
-        service: Rc<S>,
+        remote: Remote,
     ) {
-        let key = self.tasks.borrow_mut().insert(None);
+        let deadline = self.deadlines.register();
+        let entry = Entry {
+            task: None,
+            busy: false,
+            deadline: deadline.index(),
+        };
+        let key = self.entries.borrow_mut().insert(entry);
         let connections = Rc::downgrade(self);
-        let serving = connection::serve(engine.clone(), socket, peer, service);
-        let task = engine.spawn(async move {
+        let serving = connection::serve(
+            context.clone(),
+            Transport::Plain(socket),
+            remote,
+            deadline,
+            key,
+        );
+        let task = context.engine.spawn(async move {
             serving.await;
-            let own = connections
-                .upgrade()
-                .and_then(|connections| connections.tasks.borrow_mut().try_remove(key));
-            if let Some(Some(task)) = own {
-                task.detach();
+            if let Some(connections) = connections.upgrade() {
+                connections.forget(key);
             }
         });
-        self.tasks.borrow_mut()[key] = Some(task);
+        self.entries.borrow_mut()[key].task = Some(task);
+    }
+
+    fn forget(&self, key: usize) {
+        let entry = self.entries.borrow_mut().try_remove(key);
+        if let Some(task) = entry.and_then(|entry| entry.task) {
+            task.detach();
+        }
+        self.wake_waiting();
+    }
+
+    fn end_idle(&self) {
+        for (_, entry) in self
+            .entries
+            .borrow()
+            .iter()
+            .filter(|(_, entry)| !entry.busy)
+        {
+            self.deadlines.expire(entry.deadline);
+        }
+    }
+
+    fn close(&self) -> usize {
+        // The tasks are dropped outside the borrow: what they hold may come back here.
+        let entries = self.entries.take();
+        let count = entries.len();
+        drop(entries);
+        self.wake_waiting();
+        count
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.borrow().len() >= self.limit
+    }
+
+    fn wake_waiting(&self) {
+        self.waits_for_end.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits for the next end of a connection.
+    async fn an_end(&self) {
+        let mut registered = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut registered, true) {
+                return Poll::Ready(());
+            }
+            self.waits_for_end
+                .borrow_mut()
+                .push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    async fn room(&self) {
+        poll_fn(|context| {
+            if !self.is_full() {
+                return Poll::Ready(());
+            }
+            self.waits_for_end
+                .borrow_mut()
+                .push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 }
 
-fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
-    let socket = RawSocket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+/// The configured number of connections, and always fewer than the process may have descriptors.
+fn allowed(configured: usize) -> usize {
     #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    if reuse_port {
-        #[cfg(unix)]
-        socket.set_reuse_port(true)?;
+    if let Some(descriptors) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+    {
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        return configured
+            .min(descriptors.saturating_sub(SPARE_DESCRIPTORS))
+            .max(1);
     }
-    socket.set_nonblocking(true)?;
-    socket.bind(&SockAddr::from(address))?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    configured.max(1)
 }
 
-async fn accept<S: Service>(
-    engine: Rc<Engine>,
-    listener: Watched<TcpListener>,
-    service: Rc<S>,
-    connections: Rc<Connections>,
-) {
-    while listener.ready(Direction::Read).await.is_ok() {
+async fn accept<S: Service>(context: Rc<ServerContext<S>>, listener: Rc<Listener>) {
+    loop {
+        context.connections.room().await;
+        if listener.ready().await.is_err() {
+            return;
+        }
         for _ in 0..ACCEPTS_PER_TURN {
-            match listener.get().accept() {
-                Ok((stream, peer)) => {
-                    // A client that is gone already, or a reactor that is full: this connection ends, the next is tried.
-                    let _ = prepare(&engine, stream)
-                        .map(|socket| connections.start(&engine, socket, peer, service.clone()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            if context.connections.is_full() {
+                break;
+            }
+            match listener.accept(&context.engine) {
+                Ok(Some((socket, remote))) => context.connections.start(&context, socket, remote),
+                Ok(None) => break,
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(_) => {
-                    // Out of descriptors or memory: the backlog waits, and so do we.
-                    let deadline = deadline_after(std::time::Instant::now(), REST);
-                    engine.timers().sleep_until(deadline).await;
+                    // Out of descriptors or memory: the backlog waits for an end of some connection, or a while.
+                    let deadline = deadline_after(Instant::now(), REST);
+                    or(
+                        context.connections.an_end(),
+                        context.engine.timers().sleep_until(deadline),
+                    )
+                    .await;
+                    break;
                 }
             }
         }
     }
 }
 
-fn prepare(engine: &Engine, stream: std::net::TcpStream) -> io::Result<Socket> {
-    stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)?;
-    Socket::new(engine.reactor(), stream)
+/// Takes in the clients that the system has accepted already, before the listener closes on them.
+fn accept_what_waits<S: Service>(context: &Rc<ServerContext<S>>, listener: &Listener) {
+    for _ in 0..BACKLOG_AT_END {
+        match listener.accept(&context.engine) {
+            Ok(Some((socket, remote))) => context.connections.start(context, socket, remote),
+            Err(error) if is_about_one_connection(&error) => {}
+            Ok(None) | Err(_) => return,
+        }
+    }
 }
 
+/// More than the system holds: the loop above always ends by itself.
+const BACKLOG_AT_END: usize = 65536;
+
 fn is_about_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected,
+    };
     matches!(
         error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted
+        ConnectionAborted | ConnectionReset | Interrupted | InvalidInput | NotConnected
     )
 }

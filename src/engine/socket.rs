@@ -1,30 +1,32 @@
-//! A non-blocking TCP socket in the reactor.
+//! A non-blocking stream socket in the reactor: TCP or Unix.
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    mem::MaybeUninit,
+    net::Shutdown,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use futures_lite::{AsyncRead, AsyncWrite};
+use socket2::{SockAddr, Socket as RawSocket};
 
 use super::reactor::{Direction, Reactor, Watched};
 
-/// A connected TCP socket.
+/// A connected (or connecting) socket.
 pub struct Socket {
-    watched: Watched<TcpStream>,
+    watched: Watched<RawSocket>,
 }
 
 impl Socket {
-    /// Takes a connected (or connecting) non-blocking stream.
+    /// Takes a non-blocking stream socket.
     ///
     /// # Errors
     /// When the reactor refuses it.
-    pub fn new(reactor: &Rc<Reactor>, stream: TcpStream) -> io::Result<Self> {
+    pub fn new(reactor: &Rc<Reactor>, socket: RawSocket) -> io::Result<Self> {
         Ok(Self {
-            watched: reactor.watch(stream)?,
+            watched: reactor.watch(socket)?,
         })
     }
 
@@ -32,13 +34,47 @@ impl Socket {
     ///
     /// # Errors
     /// When the connection is gone already.
-    pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.stream().peer_addr()
+    pub fn peer(&self) -> io::Result<SockAddr> {
+        self.raw().peer_addr()
     }
 
-    /// The stream itself.
-    pub fn stream(&self) -> &TcpStream {
+    /// The socket itself.
+    pub fn raw(&self) -> &RawSocket {
         self.watched.get()
+    }
+
+    /// As [`Watched::poll_ready`].
+    pub fn poll_ready(
+        &self,
+        direction: Direction,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.watched.poll_ready(direction, context)
+    }
+
+    /// How many bytes could be read now without taking them, at most one: `None` when that is not known yet, `Some(0)` at
+    /// the end.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn peek(&self) -> io::Result<Option<usize>> {
+        unless_blocked(self.raw().peek(&mut [MaybeUninit::uninit()]))
+    }
+
+    /// The error of a connection attempt that has ended, if it failed.
+    ///
+    /// # Errors
+    /// When the system can't tell.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.raw().take_error()
+    }
+
+    /// Ends the sending side.
+    ///
+    /// # Errors
+    /// When the connection is gone already.
+    pub fn finish(&self) -> io::Result<()> {
+        self.raw().shutdown(Shutdown::Write)
     }
 
     /// Waits until a read can get on.
@@ -62,7 +98,7 @@ impl Socket {
     /// # Errors
     /// Those of the connection (reset by the peer …).
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        unless_blocked(self.stream().read(buffer))
+        unless_blocked(self.raw().read(buffer))
     }
 
     /// Writes what fits: `None` when that is nothing now.
@@ -70,7 +106,7 @@ impl Socket {
     /// # Errors
     /// Those of the connection (reset by the peer, broken pipe …).
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
-        unless_blocked(self.stream().write(bytes))
+        unless_blocked(self.raw().write(bytes))
     }
 
     /// Writes as much of `bytes` as fits without waiting; how much that was.
@@ -152,6 +188,6 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.stream().shutdown(std::net::Shutdown::Write))
+        Poll::Ready(self.finish())
     }
 }

@@ -49,7 +49,8 @@ pub fn load<R: FromLuaMulti>(
     source: Source,
     arguments: impl IntoLuaMulti,
 ) -> LuaResult<R> {
-    let compiler = Compiler::new().set_optimization_level(2).set_debug_level(1);
+    // Not level 2: it inlines functions, and then an error's level counts from the wrong one.
+    let compiler = Compiler::new().set_optimization_level(1).set_debug_level(1);
     let chunk = lua
         .load(source.text)
         .set_name(source.name)

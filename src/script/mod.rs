@@ -2,12 +2,17 @@
 //!
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
-//! - [`fetch`]: `client.request`; [`serve`]: `server.serve`
+//! - [`fetch`]: `client.request`
+//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`request_fields`]: headers and query for it;
+//!   [`body_source`]: bodies that its answers stream
 //! - [`testing`]: `@std/test`; [`require`]: modules from files; [`environment`]: the globals; [`luau`]: our Luau sources
 
+mod body_source;
 mod environment;
 mod fetch;
+mod handler;
 mod luau;
+mod request_fields;
 mod require;
 mod scheduler;
 mod serve;
@@ -24,6 +29,8 @@ use std::{
 use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaVariadic};
 
 use self::{
+    body_source::Sources,
+    handler::Exchanges,
     scheduler::Scheduler,
     serve::Servers,
     testing::{CaseResult, TestRun},
@@ -52,8 +59,12 @@ pub struct Script {
     scheduler: Rc<Scheduler>,
     pool: Rc<Pool>,
     servers: Servers,
+    exchanges: Exchanges,
+    sources: Sources,
+    counter: Cell<u64>,
     hook: RefCell<ErrorHook>,
     errors: Cell<u64>,
+    ended: Cell<bool>,
     luau: OnceCell<LuauSide>,
 }
 
@@ -61,6 +72,8 @@ pub struct Script {
 struct LuauSide {
     drive: LuaFunction,
     gone: LuaFunction,
+    pull: LuaFunction,
+    end_stream: LuaFunction,
     run_tests: LuaFunction,
 }
 
@@ -76,8 +89,12 @@ impl Script {
             engine,
             pool: Rc::default(),
             servers: Servers::default(),
+            exchanges: Exchanges::default(),
+            sources: Sources::default(),
+            counter: Cell::new(0),
             hook: RefCell::new(hook),
             errors: Cell::new(0),
+            ended: Cell::new(false),
             luau: OnceCell::new(),
         });
         script.install(lua)?;
@@ -143,7 +160,7 @@ impl Script {
 
     /// Whether anything is left: a ready or waiting coroutine, or a listening server.
     pub fn is_busy(&self) -> bool {
-        self.scheduler.is_busy() || self.servers.listening() > 0
+        self.scheduler.is_busy() || self.servers.count() > 0
     }
 
     /// Errors that no script caught, so far.
@@ -161,19 +178,16 @@ impl Script {
         self.servers.connections()
     }
 
-    /// Requests whose handlers wait.
-    pub fn unanswered(&self) -> usize {
-        self.servers.late()
-    }
-
-    /// Stops listening everywhere.
-    pub fn stop_listening(&self) {
-        self.servers.stop_listening();
+    /// Stops listening everywhere and lets what runs finish.
+    pub fn drain(&self) {
+        self.servers.drain();
     }
 
     /// Ends everything: servers with their connections, operations, kept connections.
     pub fn clear(&self) {
+        self.ended.set(true);
         self.servers.clear();
+        self.sources.clear();
         self.scheduler.clear();
         self.pool.clear();
     }
@@ -203,6 +217,8 @@ impl Script {
         let _ = self.luau.set(LuauSide {
             drive: half.get("drive")?,
             gone: server.get("gone")?,
+            pull: server.get("pull")?,
+            end_stream: server.get("endStream")?,
             run_tests: test.get("run")?,
         });
         lua.globals()
@@ -229,10 +245,33 @@ impl Script {
             .ok_or_else(|| LuaError::runtime(GONE))
     }
 
+    /// A number for an exchange, a server or a body source; each is used once.
+    fn next_number(&self) -> u64 {
+        let number = self.counter.get() + 1;
+        self.counter.set(number);
+        number
+    }
+
     /// The client of an exchange is gone; its handler may be collected if it waits for nothing.
     fn exchange_gone(&self, exchange: u64) {
-        let called = self.luau.get().map(|luau| luau.gone.call::<()>(exchange));
-        if let Some(Err(error)) = called {
+        self.call_luau(|luau| luau.gone.call(exchange));
+    }
+
+    /// Asks the function of a body source for its next piece.
+    fn pull(&self, source: u64) {
+        self.call_luau(|luau| luau.pull.call(source));
+    }
+
+    /// A body source is sent to its end, or dropped before it.
+    fn end_stream(&self, source: u64, whole: bool) {
+        self.call_luau(|luau| luau.end_stream.call((source, whole)));
+    }
+
+    fn call_luau(&self, call: impl FnOnce(&LuauSide) -> LuaResult<()>) {
+        let Some(luau) = self.luau.get().filter(|_| !self.ended.get()) else {
+            return;
+        };
+        if let Err(error) = call(luau) {
             self.report_failure(&error);
         }
     }

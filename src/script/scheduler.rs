@@ -144,7 +144,7 @@ impl Scheduler {
     /// Takes note of the timers that are due.
     pub fn fire_timers(&self) {
         let now = Instant::now();
-        self.engine.timers().fire(now, |wait| {
+        self.engine.fire_timers(|wait| {
             if let Some(Operation::Timer { since, .. }) = self.operations.borrow().get(&wait) {
                 self.ended
                     .borrow_mut()

@@ -1,89 +1,77 @@
-//! `server.serve`: each request of a server becomes a call of the script's handler, and what that returns a response.
+//! `server.serve`: what the script configured becomes a listening server, and the natives behind `luau/server.luau`.
 
 use std::{
-    borrow::Cow,
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::HashMap,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
     rc::{Rc, Weak},
-    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
+use futures_lite::future::or;
 use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaString, LuaTable, LuaValue};
-use mlua::{BString, Either, IntoLuaMulti};
+use mlua::{FromLuaMulti, IntoLuaMulti};
 
-use super::{Script, scheduler::Delivery};
-use crate::{
-    engine::{
-        answer::{AnswerError, AnswerWriter, Shape},
-        connection::{Answer, Reply, Request, Service},
-        dialer,
-        server::Server,
-    },
-    wire::{Field, FieldStorage, Parsed, parse_request},
+use super::{
+    Script,
+    handler::{Exchanges, HandlerAnswer, LuauService},
+    request_fields,
+    scheduler::Delivery,
+};
+use crate::engine::{
+    dialer,
+    intake::Bodies,
+    limits::{Limits, Timeouts},
+    listener::ListenAt,
+    server::{Server, ServerOptions},
+    timers::deadline_after,
 };
 
-/// What a client is told when its handler failed; the script's error goes to the error hook.
-const FAILED: &str = "the server failed to answer";
-
-/// The listening servers of a script, and the exchanges whose handlers wait.
+/// The servers of a script, by number.
 #[derive(Default)]
 pub struct Servers {
-    counter: Cell<u64>,
-    listening: RefCell<HashMap<u64, Server>>,
-    late: RefCell<HashMap<u64, LateExchange>>,
-}
-
-/// An exchange whose handler has yielded.
-struct LateExchange {
-    shape: Shape,
-    answer: Option<Answer>,
-    waker: Option<Waker>,
+    open: RefCell<HashMap<u64, Rc<Server>>>,
 }
 
 impl Servers {
-    /// Servers that listen.
-    pub fn listening(&self) -> usize {
-        self.listening.borrow().len()
-    }
-
-    /// Exchanges whose handlers wait.
-    pub fn late(&self) -> usize {
-        self.late.borrow().len()
+    /// Servers that listen or drain.
+    pub fn count(&self) -> usize {
+        self.open.borrow().len()
     }
 
     /// Open connections of all servers.
     pub fn connections(&self) -> usize {
-        self.listening
+        self.open
             .borrow()
             .values()
-            .map(Server::connections)
+            .map(|server| server.connections())
             .sum()
     }
 
-    /// Stops listening everywhere; what is connected goes on.
-    pub fn stop_listening(&self) {
-        for server in self.listening.borrow().values() {
-            server.stop_listening();
-        }
+    /// Stops listening everywhere and lets what runs finish.
+    pub fn drain(&self) {
+        let servers: Vec<_> = self.open.borrow().values().cloned().collect();
+        servers.iter().for_each(|server| server.drain());
     }
 
     /// Closes all servers with their connections.
     pub fn clear(&self) {
-        let servers = self.listening.take();
-        drop(servers);
+        let servers = self.open.take();
+        for server in servers.values() {
+            server.close();
+        }
     }
 
-    fn close(&self, id: u64) -> bool {
-        let server = self.listening.borrow_mut().remove(&id);
-        server.is_some()
+    fn get(&self, number: u64) -> Option<Rc<Server>> {
+        self.open.borrow().get(&number).cloned()
     }
 
-    fn next_number(&self) -> u64 {
-        let number = self.counter.get() + 1;
-        self.counter.set(number);
-        number
+    /// Closes a server; how many connections it had, or none when it was closed before.
+    fn close(&self, number: u64) -> Option<usize> {
+        let server = self.open.borrow_mut().remove(&number);
+        server.map(|server| server.close())
     }
 }
 
@@ -99,62 +87,106 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
             Ok(known_addresses(&hostname.to_string_lossy()))
         })?,
     )?;
-    let weak = Rc::downgrade(script);
-    native.set(
-        "resolve",
-        lua.create_function(move |_, hostname: LuaString| {
-            Ok(resolve(&weak, hostname.to_string_lossy()))
-        })?,
-    )?;
-    let weak = Rc::downgrade(script);
-    let listen = move |_: &Lua,
-                       (addresses, port, reuse_port, dispatch): (
-        Vec<String>,
-        u16,
-        bool,
-        LuaFunction,
-    )| {
-        let Some(script) = weak.upgrade() else {
-            return Ok((None, LuaValue::Nil));
-        };
-        match listen(&script, &addresses, port, reuse_port, dispatch) {
-            Ok((id, port)) => Ok((Some(id), LuaValue::Integer(port.into()))),
-            Err(problem) => Ok((
-                None,
-                LuaValue::String(script.lua()?.create_string(problem)?),
-            )),
-        }
-    };
-    native.set("listen", lua.create_function(listen)?)?;
-    let weak = Rc::downgrade(script);
-    native.set(
-        "close",
-        lua.create_function(move |_, id: u64| {
-            Ok(weak
-                .upgrade()
-                .is_some_and(|script| script.servers.close(id)))
-        })?,
-    )?;
-    let weak = Rc::downgrade(script);
-    let answer = move |_: &Lua, (exchange, status, body, headers): HandlerResult| {
-        if let Some(script) = weak.upgrade() {
-            answer_late(&script, exchange, status, body.as_ref(), headers.as_ref());
-        }
-        Ok(())
-    };
-    native.set("answer", lua.create_function(answer)?)?;
     native.set(
         "headers",
-        lua.create_function(|lua, head: LuaString| headers(lua, &head.as_bytes()))?,
+        lua.create_function(|lua, head: LuaString| request_fields::headers(lua, &head.as_bytes()))?,
     )?;
     native.set(
         "query",
-        lua.create_function(|lua, head: LuaString| query(lua, &head.as_bytes()))?,
+        lua.create_function(|lua, query: LuaString| request_fields::query(lua, &query.as_bytes()))?,
     )?;
+    native.set(
+        "queries",
+        lua.create_function(|lua, query: LuaString| {
+            request_fields::query_list(lua, &query.as_bytes())
+        })?,
+    )?;
+
+    let bind = Natives {
+        lua,
+        native: &native,
+        script: Rc::downgrade(script),
+    };
+    bind.set("resolve", |script, hostname: LuaString| {
+        Ok(resolve(script, hostname.to_string_lossy()))
+    })?;
+    bind.set(
+        "listen",
+        |script, (config, dispatch): (LuaTable, LuaFunction)| {
+            Ok(match listen(script, &config, dispatch)? {
+                Ok((number, port)) => (Some(number), LuaValue::Integer(port.into())),
+                Err(problem) => (
+                    None,
+                    LuaValue::String(script.lua()?.create_string(problem)?),
+                ),
+            })
+        },
+    )?;
+    bind.set("close", |script, number: u64| {
+        Ok(script.servers.close(number).is_some())
+    })?;
+    bind.set("stop", |script, (number, seconds): (u64, Option<f64>)| {
+        Ok(stop(script, number, seconds))
+    })?;
+    bind.set("stats", |script, number: u64| stats(script, number))?;
+    bind.set(
+        "answer",
+        |script,
+         (number, status, body, headers): (u64, Option<i64>, LuaValue, Option<LuaTable>)| {
+            script.exchanges.answer(
+                script,
+                number,
+                HandlerAnswer {
+                    status,
+                    body,
+                    headers,
+                },
+            );
+            Ok(())
+        },
+    )?;
+    bind.set("closed", |script, number: u64| {
+        Ok(script.exchanges.is_client_gone(number))
+    })?;
+    bind.set("read", |script, number: u64| {
+        let reading = Exchanges::read_body(Rc::downgrade(script), number);
+        Ok(script.scheduler.start(async move {
+            reading
+                .await
+                .map_err(|problem| format!("cannot read the request's body: {problem}"))
+        }))
+    })?;
+    bind.set("stream", |script, ()| Ok(script.sources.make(script)))?;
+    bind.set("piece", |script, (number, piece): (u64, LuaValue)| {
+        script.sources.piece(number, &piece);
+        Ok(())
+    })?;
     Ok(native)
 }
 
-type HandlerResult = (u64, Option<i64>, Option<LuaString>, Option<LuaTable>);
+/// Puts functions that need the script into the table of natives; once the runtime is gone they do nothing.
+struct Natives<'l> {
+    lua: &'l Lua,
+    native: &'l LuaTable,
+    script: Weak<Script>,
+}
+
+impl Natives<'_> {
+    fn set<A: FromLuaMulti, R: IntoLuaMulti>(
+        &self,
+        name: &str,
+        function: impl Fn(&Rc<Script>, A) -> LuaResult<R> + 'static,
+    ) -> LuaResult<()> {
+        let script = self.script.clone();
+        let function =
+            self.lua
+                .create_function(move |lua, arguments: A| match script.upgrade() {
+                    Some(script) => function(&script, arguments)?.into_lua_multi(lua),
+                    None => ().into_lua_multi(lua),
+                })?;
+        self.native.set(name, function)
+    }
+}
 
 /// The addresses of a host name that needs no resolver.
 fn known_addresses(hostname: &str) -> Option<Vec<String>> {
@@ -164,9 +196,8 @@ fn known_addresses(hostname: &str) -> Option<Vec<String>> {
     dialer::literal(hostname).map(|address| vec![address.to_string()])
 }
 
-fn resolve(script: &Weak<Script>, hostname: String) -> Option<u64> {
-    let script = script.upgrade()?;
-    let resolving = async move {
+fn resolve(script: &Script, hostname: String) -> u64 {
+    script.scheduler.start(async move {
         match dialer::resolve(&hostname, 0).await {
             Ok(found) => {
                 let addresses: Vec<String> = found
@@ -177,319 +208,133 @@ fn resolve(script: &Weak<Script>, hostname: String) -> Option<u64> {
             }
             Err(error) => Err(format!("failed to listen on {hostname}: {error}")),
         }
-    };
-    Some(script.scheduler.start(resolving))
+    })
 }
 
 fn listen(
     script: &Rc<Script>,
-    addresses: &[String],
-    port: u16,
-    reuse_port: bool,
+    config: &LuaTable,
     dispatch: LuaFunction,
-) -> Result<(u64, u16), String> {
-    let addresses: Vec<SocketAddr> = addresses
-        .iter()
-        .filter_map(|address| address.parse().ok())
-        .map(|address| SocketAddr::new(address, port))
-        .collect();
-    let service = Rc::new(LuauService {
-        script: Rc::downgrade(script),
-        dispatch,
-    });
-    let server = Server::listen(&script.engine, &addresses, reuse_port, service).map_err(|error| match error.kind() {
-		io::ErrorKind::AddrInUse => {
-			format!("failed to listen on port {port}, is it already in use? consider the reuseport option")
-		}
-		_ => format!("failed to listen on port {port}: {error}"),
-	})?;
-    let port = server.address().port();
-    let id = script.servers.next_number();
-    script.servers.listening.borrow_mut().insert(id, server);
-    Ok((id, port))
-}
-
-/// A script's handler as the engine sees it.
-struct LuauService {
-    script: Weak<Script>,
-    /// Makes the request's table, calls the handler in a coroutine, takes its answer apart; see `luau/server.luau`.
-    dispatch: LuaFunction,
-}
-
-impl Service for LuauService {
-    fn respond(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Reply {
-        let Some(script) = self.script.upgrade() else {
-            return Reply::Written { persistent: false };
-        };
-        let exchange = script.servers.next_number();
-        let returned = self.call(exchange, request);
-        match returned {
-            Ok((LuaValue::Boolean(false), ..)) => {
-                let late = LateExchange {
-                    shape: request.shape,
-                    answer: None,
-                    waker: None,
-                };
-                script.servers.late.borrow_mut().insert(exchange, late);
-                Reply::Later(exchange)
-            }
-            Ok((status, body, headers)) => {
-                let persistent = write_answer(
-                    &script,
-                    request.shape,
-                    status.as_i64(),
-                    body.as_ref(),
-                    headers.as_ref(),
-                    out,
-                );
-                Reply::Written { persistent }
-            }
-            Err(error) => {
-                script.report_failure(&error);
-                Reply::Written {
-                    persistent: write_answer(&script, request.shape, None, None, None, out),
-                }
-            }
-        }
-    }
-
-    fn poll_answer(&self, exchange: u64, context: &mut Context<'_>) -> Poll<Answer> {
-        let lost = Answer {
-            bytes: Vec::new(),
-            persistent: false,
-        };
-        let Some(script) = self.script.upgrade() else {
-            return Poll::Ready(lost);
-        };
-        let mut exchanges = script.servers.late.borrow_mut();
-        let Some(late) = exchanges.get_mut(&exchange) else {
-            return Poll::Ready(lost);
-        };
-        let Some(answer) = late.answer.take() else {
-            late.waker = Some(context.waker().clone());
-            return Poll::Pending;
-        };
-        exchanges.remove(&exchange);
-        Poll::Ready(answer)
-    }
-
-    fn gone(&self, exchange: u64) {
-        let Some(script) = self.script.upgrade() else {
-            return;
-        };
-        let late = script.servers.late.borrow_mut().remove(&exchange);
-        if late.is_some() {
-            script.exchange_gone(exchange);
-        }
-    }
-}
-
-impl LuauService {
-    fn call(&self, exchange: u64, request: &Request<'_>) -> LuaResult<HandlerAnswer> {
-        let (method, path, query) = (
-            request.head.method(),
-            request.head.path(),
-            request.head.query(),
-        );
-        let body = (!request.body.is_empty()).then(|| text(request.body));
-        self.dispatch
-            .call((exchange, method, path, query, body, text(request.raw_head)))
-    }
-}
-
-/// What the dispatcher returns: status (nil for a failure, false for later), body, headers.
-type HandlerAnswer = (LuaValue, Option<LuaString>, Option<LuaTable>);
-
-/// Bytes on their way to Luau. mlua pushes `&str` directly and other bytes over a handle, so short text goes as text:
-/// heads and most small bodies.
-fn text(bytes: &[u8]) -> Either<&str, BString> {
-    const SHORT: usize = 4096;
-    let short = (bytes.len() <= SHORT)
-        .then(|| std::str::from_utf8(bytes).ok())
-        .flatten();
-    short.map_or_else(|| Either::Right(BString::from(bytes)), Either::Left)
-}
-
-fn answer_late(
-    script: &Script,
-    exchange: u64,
-    status: Option<i64>,
-    body: Option<&LuaString>,
-    headers: Option<&LuaTable>,
-) {
-    let Some(shape) = script
-        .servers
-        .late
-        .borrow()
-        .get(&exchange)
-        .map(|late| late.shape)
-    else {
-        return;
-    };
-    let mut bytes = Vec::new();
-    let persistent = write_answer(script, shape, status, body, headers, &mut bytes);
-    if let Some(late) = script.servers.late.borrow_mut().get_mut(&exchange) {
-        late.answer = Some(Answer { bytes, persistent });
-        if let Some(waker) = late.waker.take() {
-            waker.wake();
-        }
-    }
-}
-
-/// Encodes a handler's answer, or a 500 in its place when there is none or it can't be sent. Whether the connection goes on.
-fn write_answer(
-    script: &Script,
-    shape: Shape,
-    status: Option<i64>,
-    body: Option<&LuaString>,
-    headers: Option<&LuaTable>,
-    out: &mut Vec<u8>,
-) -> bool {
-    let date = script.engine.clock().date();
-    if let Some(status) = status {
-        match try_write(shape, status, body, headers, &date, out) {
-            Ok(persistent) => return persistent,
-            Err(problem) => {
-                script.report(&format!("cannot send the handler's answer: {problem}"), "")
-            }
-        }
-    }
-    let written = AnswerWriter::begin(out, shape, 500).and_then(|mut writer| {
-        writer.field(b"Content-Type", b"text/plain")?;
-        writer.finish(&date, FAILED.as_bytes())
-    });
-    written.unwrap_or(false)
-}
-
-fn try_write(
-    shape: Shape,
-    status: i64,
-    body: Option<&LuaString>,
-    headers: Option<&LuaTable>,
-    date: &str,
-    out: &mut Vec<u8>,
-) -> Result<bool, String> {
-    let mut writer = AnswerWriter::begin(out, shape, status).map_err(shown)?;
-    if let Some(headers) = headers {
-        for pair in headers.pairs::<LuaValue, LuaValue>() {
-            let (name, value) = pair.map_err(|error| error.to_string())?;
-            let LuaValue::String(name) = name else {
-                return Err(writer.give_up(format!(
-                    "header names must be strings, not {}",
-                    name.type_name()
-                )));
-            };
-            write_values(&mut writer, &name, value)?;
-        }
-    }
-    match body {
-        Some(body) => writer.finish(date, &body.as_bytes()),
-        None => writer.finish(date, b""),
-    }
-    .map_err(shown)
-}
-
-/// A header's string, or each of its list of strings.
-fn write_values(
-    writer: &mut AnswerWriter<'_>,
-    name: &LuaString,
-    value: LuaValue,
-) -> Result<(), String> {
-    match value {
-        LuaValue::String(value) => writer
-            .field(&name.as_bytes(), &value.as_bytes())
-            .map_err(shown),
-        LuaValue::Table(values) => {
-            for value in values.sequence_values::<LuaValue>() {
-                match value {
-                    Ok(LuaValue::String(value)) => writer
-                        .field(&name.as_bytes(), &value.as_bytes())
-                        .map_err(shown)?,
-                    _ => {
-                        return Err(writer.give_up(format!(
-                            "the list for header '{}' must hold strings",
-                            name.display()
-                        )));
-                    }
-                }
-            }
-            Ok(())
-        }
-        other => Err(writer.give_up(format!(
-            "header '{}' must be a string or a list, not {}",
-            name.display(),
-            other.type_name()
-        ))),
-    }
-}
-
-fn shown(error: AnswerError) -> String {
-    error.to_string()
-}
-
-/// A request's headers, names in lower case; repeated ones are joined with `, `, Cookie with `; ` (RFC 6265bis).
-fn headers(lua: &Lua, raw_head: &[u8]) -> LuaResult<LuaTable> {
-    let mut storage = FieldStorage::new();
-    let Ok(Parsed::Complete(head)) = parse_request(raw_head, &mut storage, usize::MAX) else {
-        return lua.create_table();
-    };
-    // One copy in lower case; a name is at the same place in it as in the head.
-    let lower = raw_head.to_ascii_lowercase();
-    let name_of = |field: &Field<'_>| {
-        let start = field.name.as_ptr() as usize - raw_head.as_ptr() as usize;
-        &lower[start..start + field.name.len()]
-    };
-    let mut fields: Vec<(&[u8], Cow<'_, [u8]>)> = Vec::with_capacity(head.fields().len());
-    for field in head.fields() {
-        let name = name_of(field);
-        match fields.iter_mut().find(|(known, _)| *known == name) {
-            None => fields.push((name, Cow::Borrowed(field.value))),
-            Some((_, value)) => {
-                let separator: &[u8] = if name == b"cookie" { b"; " } else { b", " };
-                let joined = value.to_mut();
-                joined.extend_from_slice(separator);
-                joined.extend_from_slice(field.value);
-            }
-        }
-    }
-    lua.create_table_from(fields.iter().map(|(name, value)| (text(name), text(value))))
-}
-
-/// A query, percent- and plus-decoded once; the first of repeated keys.
-fn query(lua: &Lua, query: &[u8]) -> LuaResult<LuaTable> {
-    let pairs: Vec<_> = query_pairs(query).collect();
-    // In reverse, so that the first of repeated keys is the one that stays.
-    lua.create_table_from(
-        pairs
-            .iter()
-            .rev()
-            .map(|(key, value)| (text(key), text(value))),
-    )
-}
-
-fn query_pairs(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
-    query
-        .split(|&byte| byte == b'&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let equals = pair
+) -> LuaResult<Result<(u64, u16), String>> {
+    let port: u16 = config.get("port")?;
+    let at = match config.get::<Option<String>>("socketpath")? {
+        Some(path) => ListenAt::Local(PathBuf::from(path)),
+        None => {
+            let addresses: Vec<String> = config.get("addresses")?;
+            let addresses = addresses
                 .iter()
-                .position(|&byte| byte == b'=')
-                .unwrap_or(pair.len());
-            (
-                decoded(&pair[..equals]),
-                decoded(pair.get(equals + 1..).unwrap_or_default()),
-            )
-        })
+                .filter_map(|address| address.parse::<IpAddr>().ok());
+            let addresses = addresses
+                .map(|address| SocketAddr::new(address, port))
+                .collect();
+            ListenAt::Internet {
+                addresses,
+                reuse_port: config.get("reuseport")?,
+            }
+        }
+    };
+    let bodies = if config.get("streambody")? {
+        Bodies::Streamed
+    } else {
+        Bodies::Whole
+    };
+    let options = ServerOptions {
+        limits: limits(config)?,
+        bodies,
+    };
+    let service = Rc::new(LuauService::new(Rc::downgrade(script), dispatch));
+    let server = match Server::listen(&script.engine, &at, options, service) {
+        Ok(server) => Rc::new(server),
+        Err(error) => return Ok(Err(listen_problem(&at, port, &error))),
+    };
+    let port = server.port();
+    let number = script.next_number();
+    script.servers.open.borrow_mut().insert(number, server);
+    Ok(Ok((number, port)))
 }
 
-fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr2(b'+', b'%', text).is_none() {
-        return Cow::Borrowed(text);
+fn listen_problem(at: &ListenAt, port: u16, error: &io::Error) -> String {
+    match (at, error.kind()) {
+        (ListenAt::Local(path), io::ErrorKind::AddrInUse) => {
+            format!(
+                "failed to listen on {}, another process listens there",
+                path.display()
+            )
+        }
+        (ListenAt::Local(path), _) => format!("failed to listen on {}: {error}", path.display()),
+        (_, io::ErrorKind::AddrInUse) => {
+            format!(
+                "failed to listen on port {port}, is it already in use? consider the reuseport option"
+            )
+        }
+        _ => format!("failed to listen on port {port}: {error}"),
     }
-    let spaced: Vec<u8> = text
-        .iter()
-        .map(|&byte| if byte == b'+' { b' ' } else { byte })
-        .collect();
-    Cow::Owned(percent_encoding::percent_decode(&spaced).collect())
+}
+
+/// The limits of a config table whose values `luau/server.luau` has checked.
+fn limits(config: &LuaTable) -> LuaResult<Limits> {
+    let default = Limits::default();
+    let number = |name: &str, default: u64| -> LuaResult<u64> {
+        Ok(config
+            .get::<Option<f64>>(name)?
+            .map_or(default, |value| value as u64))
+    };
+    Ok(Limits {
+        head: number("maxheadersize", default.head as u64)? as usize,
+        body: number("maxbodysize", default.body)?,
+        buffered: number("maxbuffered", default.buffered)?,
+        connections: number("maxconnections", default.connections as u64)? as usize,
+        timeouts: timeouts(config.get("timeout")?, default.timeouts)?,
+    })
+}
+
+fn timeouts(config: Option<LuaTable>, default: Timeouts) -> LuaResult<Timeouts> {
+    let Some(config) = config else {
+        return Ok(default);
+    };
+    let seconds = |name: &str, default: Duration| -> LuaResult<Duration> {
+        let value: Option<f64> = config.get(name)?;
+        Ok(value.map_or(default, |value| {
+            Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX)
+        }))
+    };
+    Ok(Timeouts {
+        handshake: seconds("handshake", default.handshake)?,
+        header: seconds("header", default.header)?,
+        body: seconds("body", default.body)?,
+        idle: seconds("idle", default.idle)?,
+        write: seconds("write", default.write)?,
+    })
+}
+
+/// Starts to drain a server; the operation's value is how many connections had to be dropped.
+fn stop(script: &Rc<Script>, number: u64, seconds: Option<f64>) -> Option<u64> {
+    let server = script.servers.get(number)?;
+    server.drain();
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+    let deadline = deadline_after(Instant::now(), duration.unwrap_or(Duration::MAX));
+    let (timers, weak) = (script.engine.timers().clone(), Rc::downgrade(script));
+    Some(script.scheduler.start(async move {
+        or(server.emptied(), timers.sleep_until(deadline)).await;
+        let script = weak.upgrade();
+        let dropped = script
+            .and_then(|script| script.servers.close(number))
+            .unwrap_or(0);
+        Ok(Box::new(move |lua: &Lua| dropped.into_lua_multi(lua)) as Delivery)
+    }))
+}
+
+fn stats(script: &Script, number: u64) -> LuaResult<LuaTable> {
+    let stats = script.lua()?.create_table()?;
+    let server = script.servers.get(number);
+    let of = |value: fn(&Server) -> u64| server.as_ref().map_or(0, |server| value(server));
+    stats.set("connections", of(|server| server.connections() as u64))?;
+    stats.set(
+        "inflight",
+        of(|server| server.counters().requests_in_flight()),
+    )?;
+    stats.set("requests", of(|server| server.counters().requests()))?;
+    stats.set("received", of(|server| server.counters().bytes_received()))?;
+    stats.set("sent", of(|server| server.counters().bytes_sent()))?;
+    Ok(stats)
 }

@@ -83,7 +83,7 @@ pub fn start(
 
 fn failure_of(failure: &LuaTable) -> LuaResult<CaseFailure> {
     let file: Option<String> = failure.get("file")?;
-    let line: Option<u32> = failure.get("line")?;
+    let line: Option<i64> = failure.get("line")?;
     Ok(CaseFailure {
         message: failure.get::<mlua::LuaString>("message")?.to_string_lossy(),
         position: file.zip(line).map(|(file, line)| format!("{file}:{line}")),

@@ -1,0 +1,192 @@
+//! Timeouts of connections: many, seldom due, and moved with every request.
+//!
+//! A timer each would cost two operations on an ordered set per request. Here moving a deadline writes one field; a sweep
+//! over all of them comes when the earliest may be due, and no more often than every [`GRAIN`].
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+
+/// How late a timeout may come.
+const GRAIN: Duration = Duration::from_millis(100);
+
+/// All deadlines of one thread.
+#[derive(Default)]
+pub struct Deadlines {
+    entries: RefCell<Slab<Entry>>,
+    next_sweep: Cell<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    due: Option<Instant>,
+    expired: bool,
+    waker: Option<Waker>,
+}
+
+impl Deadlines {
+    /// A deadline that is not set yet.
+    pub fn register(self: &Rc<Self>) -> Deadline {
+        let index = self.entries.borrow_mut().insert(Entry::default());
+        Deadline {
+            deadlines: self.clone(),
+            index,
+        }
+    }
+
+    /// Expires the deadline with this [`Deadline::index`], whenever it is due, and wakes who waits for it.
+    pub fn expire(&self, index: usize) {
+        if let Some(entry) = self.entries.borrow_mut().get_mut(index) {
+            entry.due = None;
+            entry.expired = true;
+            entry.waker.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// When [`Self::sweep`] is to be called next.
+    pub fn next_sweep(&self) -> Option<Instant> {
+        self.next_sweep.get()
+    }
+
+    /// Expires what is due at `now` and wakes who waits for it.
+    pub fn sweep(&self, now: Instant) {
+        if self.next_sweep.get().is_none_or(|due| due > now) {
+            return;
+        }
+        let mut earliest: Option<Instant> = None;
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            let Some(due) = entry.due else { continue };
+            if due <= now {
+                entry.due = None;
+                entry.expired = true;
+                entry.waker.take().into_iter().for_each(Waker::wake);
+            } else {
+                earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
+            }
+        }
+        self.next_sweep
+            .set(earliest.map(|due| due.max(now + GRAIN)));
+    }
+}
+
+/// The deadline of one connection.
+pub struct Deadline {
+    deadlines: Rc<Deadlines>,
+    index: usize,
+}
+
+impl Deadline {
+    /// Its number, for [`Deadlines::expire`].
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Sets it to `due`, or moves it there.
+    pub fn set(&self, due: Instant) {
+        self.with(|entry| {
+            entry.due = Some(due);
+            entry.expired = false;
+        });
+        if self
+            .deadlines
+            .next_sweep
+            .get()
+            .is_none_or(|next| due < next)
+        {
+            self.deadlines.next_sweep.set(Some(due));
+        }
+    }
+
+    /// Takes it back.
+    pub fn clear(&self) {
+        self.with(|entry| {
+            entry.due = None;
+            entry.expired = false;
+        });
+    }
+
+    /// Whether it is set and has not passed.
+    pub fn is_set(&self) -> bool {
+        self.with(|entry| entry.due.is_some())
+    }
+
+    /// Whether it has passed; if not, the task is woken when it does.
+    pub fn poll_expired(&self, context: &Context<'_>) -> bool {
+        self.with(|entry| {
+            if entry.expired {
+                return true;
+            }
+            match &mut entry.waker {
+                Some(waker) => waker.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
+            false
+        })
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Entry) -> T) -> T {
+        f(&mut self.deadlines.entries.borrow_mut()[self.index])
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.deadlines.entries.borrow_mut().remove(self.index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expired(deadline: &Deadline) -> bool {
+        deadline.poll_expired(&Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_deadline_expires_with_the_sweep_after_it() {
+        let deadlines = Rc::<Deadlines>::default();
+        let now = Instant::now();
+        let (early, late) = (deadlines.register(), deadlines.register());
+        late.set(now + Duration::from_secs(2));
+        early.set(now + Duration::from_secs(1));
+        assert_eq!(deadlines.next_sweep(), Some(now + Duration::from_secs(1)));
+        deadlines.sweep(now);
+        assert!(!expired(&early));
+        deadlines.sweep(now + Duration::from_secs(1));
+        assert!(expired(&early) && !expired(&late));
+        assert_eq!(deadlines.next_sweep(), Some(now + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_deadline_that_was_moved_or_cleared_does_not_expire() {
+        let deadlines = Rc::<Deadlines>::default();
+        let now = Instant::now();
+        let (moved, cleared) = (deadlines.register(), deadlines.register());
+        moved.set(now);
+        cleared.set(now);
+        moved.set(now + Duration::from_secs(5));
+        cleared.clear();
+        deadlines.sweep(now);
+        assert!(!expired(&moved) && !expired(&cleared));
+        drop(moved);
+        deadlines.sweep(now + Duration::from_secs(5));
+        assert_eq!(deadlines.next_sweep(), None);
+    }
+
+    #[test]
+    fn sweeps_keep_their_distance() {
+        let deadlines = Rc::<Deadlines>::default();
+        let now = Instant::now();
+        let (first, second) = (deadlines.register(), deadlines.register());
+        first.set(now);
+        second.set(now + Duration::from_millis(1));
+        deadlines.sweep(now);
+        assert_eq!(deadlines.next_sweep(), Some(now + GRAIN));
+    }
+}

@@ -1,0 +1,328 @@
+//! Turns a client's bytes into requests, within the server's limits. No I/O: the same bytes give the same requests however
+//! they are cut.
+
+use std::{cell::Cell, rc::Rc};
+
+use super::limits::Limits;
+use crate::wire::{
+    BodyDecoder, BodyEvent, BodyFraming, Expect, FieldStorage, HeadProgress, Parsed, RequestHead,
+    parse_request,
+};
+
+/// What a client's bytes have come to.
+pub enum Taken<'h, 'b> {
+    /// Nothing whole yet.
+    More,
+    /// The client waits for `100 Continue` before it sends its body.
+    WantsContinue,
+    /// A request whose body is in the input.
+    Request {
+        /// Method, target and fields.
+        head: RequestHead<'h, 'b>,
+        /// The head's bytes.
+        raw_head: &'b [u8],
+        /// The whole body.
+        body: &'b [u8],
+    },
+    /// A request whose body came in several pieces.
+    Collected(Box<Collected>),
+    /// A request whose body follows.
+    Streaming {
+        /// Method, target and fields.
+        head: RequestHead<'h, 'b>,
+        /// The head's bytes.
+        raw_head: &'b [u8],
+        /// Takes the body.
+        body: BodyIntake,
+    },
+    /// Not a request that is served.
+    Refused(Refusal),
+}
+
+/// A request that is answered with an error, and the connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// 4xx or 5xx.
+    pub status: u16,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+/// A piece of a streamed body.
+pub enum Piece<'b> {
+    /// Nothing yet.
+    More,
+    /// Some bytes; never none.
+    Bytes(&'b [u8]),
+    /// It is whole.
+    End,
+    /// It breaks the rules or the limits.
+    Refused(Refusal),
+}
+
+/// A request that has come in several pieces.
+pub struct Collected {
+    head: Vec<u8>,
+    body: Vec<u8>,
+    held: Held,
+}
+
+impl Collected {
+    /// The head's bytes.
+    pub fn raw_head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The whole body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// Bytes of bodies that one server holds in memory.
+#[derive(Default)]
+pub struct Buffered {
+    bytes: Cell<u64>,
+}
+
+/// A share of [`Buffered`], given back when dropped.
+struct Held {
+    buffered: Rc<Buffered>,
+    bytes: u64,
+}
+
+impl Held {
+    /// Takes `bytes` more, if that stays within `limit`.
+    fn grow(&mut self, bytes: u64, limit: u64) -> bool {
+        let total = self.buffered.bytes.get() + bytes;
+        if total > limit {
+            return false;
+        }
+        self.buffered.bytes.set(total);
+        self.bytes += bytes;
+        true
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.buffered
+            .bytes
+            .set(self.buffered.bytes.get() - self.bytes);
+    }
+}
+
+/// Whether a server takes bodies whole or hands them on as they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bodies {
+    /// A request is complete with its last byte.
+    Whole,
+    /// A request is complete with its head.
+    Streamed,
+}
+
+/// The state between two reads.
+#[derive(Default)]
+pub struct Intake {
+    progress: HeadProgress,
+    collecting: Option<Box<Collecting>>,
+}
+
+/// A body on its way into memory.
+struct Collecting {
+    intake: BodyIntake,
+    collected: Collected,
+}
+
+impl Intake {
+    /// The body on its way into memory, if there is one.
+    pub fn body(&self) -> Option<&BodyIntake> {
+        self.collecting
+            .as_ref()
+            .map(|collecting| &collecting.intake)
+    }
+
+    /// Works on `input`: how much of it was used, and what that came to.
+    pub fn next<'h, 'b>(
+        &mut self,
+        input: &'b [u8],
+        storage: &'h mut FieldStorage<'b>,
+        limits: &Limits,
+        buffered: &Rc<Buffered>,
+        bodies: Bodies,
+    ) -> (usize, Taken<'h, 'b>) {
+        if let Some(collecting) = self.collecting.take() {
+            return self.collect(collecting, input, limits);
+        }
+        if !self.progress.worth_parsing(input) && input.len() < limits.head {
+            return (0, Taken::More);
+        }
+        let head = match parse_request(input, storage, limits.head) {
+            Ok(Parsed::Complete(head)) => head,
+            Ok(Parsed::Partial) => return (0, Taken::More),
+            Err(error) => return (0, Taken::refused(error.status(), &error.to_string())),
+        };
+        self.progress = HeadProgress::default();
+        let (raw_head, rest) = input.split_at(head.length());
+        if head.expect() == Expect::Other {
+            return (0, Taken::refused(417, "only 100-continue can be expected"));
+        }
+        match head.framing() {
+            BodyFraming::Empty if bodies == Bodies::Whole => {
+                return (
+                    raw_head.len(),
+                    Taken::Request {
+                        head,
+                        raw_head,
+                        body: &[],
+                    },
+                );
+            }
+            BodyFraming::Length(length) if length > limits.body => {
+                return (0, Taken::Refused(too_large(limits)));
+            }
+            BodyFraming::Length(length)
+                if bodies == Bodies::Whole && length <= rest.len() as u64 =>
+            {
+                let body = &rest[..length as usize];
+                return (
+                    raw_head.len() + body.len(),
+                    Taken::Request {
+                        head,
+                        raw_head,
+                        body,
+                    },
+                );
+            }
+            _ => {}
+        }
+        let waits = head.expect() == Expect::Continue && rest.is_empty();
+        let body = BodyIntake {
+            decoder: BodyDecoder::new(head.framing()),
+            received: 0,
+            waits,
+        };
+        if bodies == Bodies::Streamed {
+            return (
+                raw_head.len(),
+                Taken::Streaming {
+                    head,
+                    raw_head,
+                    body,
+                },
+            );
+        }
+        let held = Held {
+            buffered: buffered.clone(),
+            bytes: 0,
+        };
+        let collected = Collected {
+            head: raw_head.to_vec(),
+            body: Vec::new(),
+            held,
+        };
+        self.collecting = Some(Box::new(Collecting {
+            intake: body,
+            collected,
+        }));
+        (
+            raw_head.len(),
+            if waits {
+                Taken::WantsContinue
+            } else {
+                Taken::More
+            },
+        )
+    }
+
+    fn collect<'h, 'b>(
+        &mut self,
+        mut collecting: Box<Collecting>,
+        input: &'b [u8],
+        limits: &Limits,
+    ) -> (usize, Taken<'h, 'b>) {
+        let mut used = 0;
+        loop {
+            let (taken, piece) = collecting.intake.piece(&input[used..], limits);
+            used += taken;
+            match piece {
+                Piece::More => {
+                    self.collecting = Some(collecting);
+                    return (used, Taken::More);
+                }
+                Piece::Refused(refusal) => return (used, Taken::Refused(refusal)),
+                Piece::End => return (used, Taken::Collected(Box::new(collecting.collected))),
+                Piece::Bytes(bytes) => {
+                    if !collecting
+                        .collected
+                        .held
+                        .grow(bytes.len() as u64, limits.buffered)
+                    {
+                        return (
+                            used,
+                            Taken::refused(503, "the server holds too many request bodies"),
+                        );
+                    }
+                    collecting.collected.body.extend_from_slice(bytes);
+                }
+            }
+        }
+    }
+}
+
+impl Taken<'_, '_> {
+    fn refused(status: u16, reason: &str) -> Self {
+        Self::Refused(Refusal {
+            status,
+            reason: reason.to_owned(),
+        })
+    }
+}
+
+/// A request's body on its way.
+pub struct BodyIntake {
+    decoder: BodyDecoder,
+    received: u64,
+    waits: bool,
+}
+
+impl BodyIntake {
+    /// Bytes of the body that have come.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Whether the client still waits for `100 Continue`; once.
+    pub fn takes_continue(&mut self) -> bool {
+        std::mem::take(&mut self.waits)
+    }
+
+    /// The next piece: how much of `input` was used for it.
+    pub fn piece<'b>(&mut self, input: &'b [u8], limits: &Limits) -> (usize, Piece<'b>) {
+        match self.decoder.decode(input) {
+            Ok((used, BodyEvent::Piece(piece))) => {
+                self.received += piece.len() as u64;
+                if self.received > limits.body {
+                    return (used, Piece::Refused(too_large(limits)));
+                }
+                (used, Piece::Bytes(piece))
+            }
+            Ok((used, BodyEvent::NeedMore)) => (used, Piece::More),
+            Ok((used, BodyEvent::End)) => (used, Piece::End),
+            Err(error) => (
+                0,
+                Piece::Refused(Refusal {
+                    status: error.status(),
+                    reason: error.to_string(),
+                }),
+            ),
+        }
+    }
+}
+
+fn too_large(limits: &Limits) -> Refusal {
+    Refusal {
+        status: 413,
+        reason: format!("the body is larger than {} bytes", limits.body),
+    }
+}

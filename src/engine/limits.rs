@@ -1,0 +1,64 @@
+//! What a server grants its clients, with the defaults. Each limit has its one home here.
+
+use std::time::Duration;
+
+/// The limits of one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's head, request line included: 64 KiB. Beyond it 431, or 414 when the line alone is longer.
+    pub head: usize,
+    /// Bytes of a request's body: 16 MiB. Beyond it 413.
+    pub body: u64,
+    /// Bytes of all request bodies of the server in memory: 1 GiB. Beyond it 503.
+    pub buffered: u64,
+    /// Connections at once: 65536, and always fewer than the process may have descriptors. Beyond it they wait in the
+    /// system's backlog.
+    pub connections: usize,
+    /// How long a client may take.
+    pub timeouts: Timeouts,
+}
+
+/// How long a server waits for a client before it ends the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the TLS handshake: 10 s.
+    pub handshake: Duration,
+    /// From a head's first byte to its last: 10 s, then 408.
+    pub header: Duration,
+    /// Between two pieces of a body: 30 s, then 408. Over the whole of it a client must also send [`SLOWEST_BODY`].
+    pub body: Duration,
+    /// For the next request on a kept connection: 60 s.
+    pub idle: Duration,
+    /// For a client that reads nothing of its answer: 60 s.
+    pub write: Duration,
+}
+
+/// Bytes per second that a client must send of a body on average, once [`Timeouts::body`] has passed.
+pub const SLOWEST_BODY: u64 = 1024;
+
+/// How long a client may still send after its last answer, so that the system's reset does not take that answer away.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: 64 * 1024,
+            body: 16 * 1024 * 1024,
+            buffered: 1024 * 1024 * 1024,
+            connections: 65536,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            header: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            write: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Sockets that wait for clients.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
+
+use super::{
+    Engine,
+    reactor::{Direction, Watched},
+    service::Remote,
+    socket::Socket,
+};
+
+/// Connections that the system holds until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub enum ListenAt {
+    /// On the first of these that can be had; port 0 picks a free one.
+    Internet {
+        /// In the order of preference.
+        addresses: Vec<SocketAddr>,
+        /// Whether other processes may listen there too.
+        reuse_port: bool,
+    },
+    /// On a Unix socket at this path.
+    Local(PathBuf),
+}
+
+/// A listening socket. A Unix socket's path is removed with it.
+pub struct Listener {
+    socket: Watched<RawSocket>,
+    path: Option<PathBuf>,
+}
+
+impl Listener {
+    /// Listens.
+    ///
+    /// # Errors
+    /// In use, not allowed, not an address of this machine.
+    pub fn bind(engine: &Rc<Engine>, at: &ListenAt) -> io::Result<Self> {
+        let (socket, path) = match at {
+            ListenAt::Internet {
+                addresses,
+                reuse_port,
+            } => (first_of(addresses, *reuse_port)?, None),
+            ListenAt::Local(path) => (at_path(path)?, Some(path.clone())),
+        };
+        socket.set_nonblocking(true)?;
+        socket.listen(BACKLOG)?;
+        Ok(Self {
+            socket: engine.reactor().watch(socket)?,
+            path,
+        })
+    }
+
+    /// The port it listens on; 0 for a Unix socket.
+    pub fn port(&self) -> u16 {
+        let address = self.socket.get().local_addr().ok();
+        address
+            .and_then(|address| address.as_socket())
+            .map_or(0, |address| address.port())
+    }
+
+    /// Waits until a client may be there.
+    ///
+    /// # Errors
+    /// When the reactor fails.
+    pub async fn ready(&self) -> io::Result<()> {
+        self.socket.ready(Direction::Read).await
+    }
+
+    /// The next client, if one is there.
+    ///
+    /// # Errors
+    /// No descriptor or memory left, or the client's connection is gone already.
+    pub fn accept(&self, engine: &Rc<Engine>) -> io::Result<Option<(Socket, Remote)>> {
+        let (socket, address) = match self.socket.get().accept() {
+            Ok(accepted) => accepted,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        socket.set_nonblocking(true)?;
+        let remote = match address.as_socket() {
+            Some(address) => {
+                socket.set_tcp_nodelay(true)?;
+                Remote::Internet(address)
+            }
+            None => Remote::Local,
+        };
+        Ok(Some((Socket::new(engine.reactor(), socket)?, remote)))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Somebody may have removed it already, which is what we want.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn first_of(addresses: &[SocketAddr], reuse_port: bool) -> io::Result<RawSocket> {
+    let mut failure = io::ErrorKind::AddrNotAvailable.into();
+    for address in addresses {
+        match at_address(*address, reuse_port) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn at_address(address: SocketAddr, reuse_port: bool) -> io::Result<RawSocket> {
+    let socket = RawSocket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+/// A path where a socket was left behind by a process that is gone is taken over; anything else there is an error.
+fn at_path(path: &Path) -> io::Result<RawSocket> {
+    let address = SockAddr::unix(path)?;
+    let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(&address)? => {
+            std::fs::remove_file(path)?;
+            socket.bind(&address)?;
+        }
+        other => other?,
+    }
+    Ok(socket)
+}
+
+fn is_left_behind(address: &SockAddr) -> io::Result<bool> {
+    let probe = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    Ok(
+        matches!(probe.connect(address), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused),
+    )
+}

@@ -1,0 +1,119 @@
+//! Bodies of answers that are made while they are sent: by a script's function, piece by piece.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    rc::{Rc, Weak},
+    task::{Context, Poll, Waker},
+};
+
+use mlua::prelude::{LuaString, LuaValue};
+
+use super::Script;
+use crate::engine::service::BodySource;
+
+/// Bodies that are made but not sent yet, and those that wait for a piece of a script's.
+#[derive(Default)]
+pub struct Sources {
+    made: RefCell<HashMap<u64, Box<dyn BodySource>>>,
+    asked: RefCell<HashMap<u64, Rc<RefCell<PieceSlot>>>>,
+}
+
+/// Where a script's next piece arrives.
+#[derive(Default)]
+struct PieceSlot {
+    asked: bool,
+    piece: Option<io::Result<Option<Vec<u8>>>>,
+    waker: Option<Waker>,
+}
+
+impl Sources {
+    /// Keeps a source for the answer that will name it by the returned number.
+    pub fn insert(&self, script: &Script, source: Box<dyn BodySource>) -> u64 {
+        let number = script.next_number();
+        self.made.borrow_mut().insert(number, source);
+        number
+    }
+
+    /// Makes a source of the script's function that `luau/server.luau` knows by the returned number.
+    pub fn make(&self, script: &Rc<Script>) -> u64 {
+        let number = script.next_number();
+        let slot = Rc::<RefCell<PieceSlot>>::default();
+        self.asked.borrow_mut().insert(number, slot.clone());
+        let source = FunctionBody {
+            script: Rc::downgrade(script),
+            number,
+            slot,
+            over: false,
+        };
+        self.made.borrow_mut().insert(number, Box::new(source));
+        number
+    }
+
+    /// The source of this number, once.
+    pub fn take(&self, number: u64) -> Option<Box<dyn BodySource>> {
+        self.made.borrow_mut().remove(&number)
+    }
+
+    /// Takes the piece that the function of this number returned: a string, nil for the end, false for a failure.
+    pub fn piece(&self, number: u64, piece: &LuaValue) {
+        let Some(slot) = self.asked.borrow().get(&number).cloned() else {
+            return;
+        };
+        let mut slot = slot.borrow_mut();
+        slot.piece = Some(match piece {
+            LuaValue::String(piece) => Ok(Some(bytes_of(piece))),
+            LuaValue::Nil => Ok(None),
+            _ => Err(io::ErrorKind::Other.into()),
+        });
+        slot.waker.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Drops all.
+    pub fn clear(&self) {
+        drop(self.made.take());
+        self.asked.take();
+    }
+}
+
+fn bytes_of(text: &LuaString) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
+/// A body made by a script's function.
+struct FunctionBody {
+    script: Weak<Script>,
+    number: u64,
+    slot: Rc<RefCell<PieceSlot>>,
+    over: bool,
+}
+
+impl BodySource for FunctionBody {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
+        let Some(script) = self.script.upgrade() else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        };
+        if !std::mem::replace(&mut self.slot.borrow_mut().asked, true) {
+            // The script's function may answer at once: nothing is borrowed here.
+            script.pull(self.number);
+        }
+        let mut slot = self.slot.borrow_mut();
+        let Some(piece) = slot.piece.take() else {
+            slot.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        slot.asked = false;
+        self.over = !matches!(piece, Ok(Some(_)));
+        Poll::Ready(piece)
+    }
+}
+
+impl Drop for FunctionBody {
+    fn drop(&mut self) {
+        if let Some(script) = self.script.upgrade() {
+            script.sources.asked.borrow_mut().remove(&self.number);
+            script.end_stream(self.number, self.over);
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! A script's handler as the engine sees it: a request becomes a call, and what that returns a response.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    future::poll_fn,
+    rc::Weak,
+    task::{Context, Poll, Waker},
+};
+
+use mlua::prelude::{LuaFunction, LuaResult, LuaString, LuaTable, LuaValue};
+
+use super::{Script, request_fields::text, scheduler::Delivery};
+use crate::engine::{
+    answer::{AnswerError, AnswerWriter, Shape},
+    service::{
+        Answer, BodyPart, BodySource, Remote, Reply, Request, RequestBody, Rest, Service, Streamed,
+    },
+};
+
+/// What a client is told when its handler failed; the script's error goes to the error hook.
+const FAILED: &str = "the server failed to answer";
+
+/// The exchanges whose handlers wait, by number.
+#[derive(Default)]
+pub struct Exchanges {
+    waiting: RefCell<HashMap<u64, Exchange>>,
+}
+
+/// An exchange whose handler waits, or may wait for the request's body.
+struct Exchange {
+    shape: Shape,
+    answer: Option<Answer>,
+    connection: Option<Waker>,
+    client_ended: bool,
+    body: BodyPipe,
+}
+
+/// A streamed request body between the connection and the script, one part at a time.
+#[derive(Default)]
+struct BodyPipe {
+    wanted: bool,
+    part: Option<Result<Option<Vec<u8>>, String>>,
+    /// No more parts come: it is whole, or broken.
+    over: bool,
+    reader: Option<Waker>,
+}
+
+impl Exchanges {
+    /// Whether the client of an exchange has ended its side, or is gone altogether.
+    pub fn is_client_gone(&self, number: u64) -> bool {
+        self.waiting
+            .borrow()
+            .get(&number)
+            .is_none_or(|exchange| exchange.client_ended)
+    }
+
+    /// Takes a handler's late answer.
+    pub fn answer(&self, script: &Script, number: u64, answer: HandlerAnswer) {
+        let Some(shape) = self
+            .waiting
+            .borrow()
+            .get(&number)
+            .map(|exchange| exchange.shape)
+        else {
+            return;
+        };
+        let mut bytes = Vec::new();
+        let rest = match write_answer(script, shape, answer, &mut bytes) {
+            Reply::Streamed(streamed) => Rest::Body(streamed),
+            Reply::Written { persistent: true } => Rest::Next,
+            _ => Rest::Close,
+        };
+        if let Some(exchange) = self.waiting.borrow_mut().get_mut(&number) {
+            exchange.answer = Some(Answer { bytes, rest });
+            exchange.connection.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// The next part of an exchange's request body: a string, or nil at its end.
+    ///
+    /// # Errors
+    /// When it does not come to its end.
+    pub async fn read_body(script: Weak<Script>, number: u64) -> Result<Delivery, String> {
+        let part = poll_fn(|context| {
+            let gone = Err("the client is gone".to_owned());
+            let Some(script) = script.upgrade() else {
+                return Poll::Ready(gone);
+            };
+            let mut exchanges = script.exchanges.waiting.borrow_mut();
+            let Some(exchange) = exchanges.get_mut(&number) else {
+                return Poll::Ready(gone);
+            };
+            if let Some(part) = exchange.body.part.take() {
+                return Poll::Ready(part);
+            }
+            if exchange.body.over {
+                return Poll::Ready(Ok(None));
+            }
+            exchange.body.wanted = true;
+            exchange.body.reader = Some(context.waker().clone());
+            exchange.connection.take().into_iter().for_each(Waker::wake);
+            Poll::Pending
+        })
+        .await?;
+        Ok(Box::new(move |lua| {
+            use mlua::IntoLuaMulti;
+            part.map(|bytes| lua.create_string(bytes))
+                .transpose()?
+                .into_lua_multi(lua)
+        }))
+    }
+
+    fn insert(&self, number: u64, shape: Shape) {
+        let exchange = Exchange {
+            shape,
+            answer: None,
+            connection: None,
+            client_ended: false,
+            body: BodyPipe::default(),
+        };
+        self.waiting.borrow_mut().entry(number).or_insert(exchange);
+    }
+
+    fn remove(&self, number: u64) -> bool {
+        let exchange = self.waiting.borrow_mut().remove(&number);
+        let existed = exchange.is_some();
+        // A reader learns that nothing more comes.
+        exchange
+            .and_then(|exchange| exchange.body.reader)
+            .into_iter()
+            .for_each(Waker::wake);
+        existed
+    }
+}
+
+/// What a handler returned, taken apart by `luau/server.luau`.
+pub struct HandlerAnswer {
+    /// None for a failure that has been reported.
+    pub status: Option<i64>,
+    /// A string, the number of a body source, or nil for none.
+    pub body: LuaValue,
+    /// Names to strings or lists of strings.
+    pub headers: Option<LuaTable>,
+}
+
+/// A script's handler.
+pub struct LuauService {
+    script: Weak<Script>,
+    /// Makes the request's table, calls the handler in a coroutine, takes its answer apart; see `luau/server.luau`.
+    dispatch: LuaFunction,
+}
+
+impl LuauService {
+    /// The service whose requests go to `dispatch`.
+    pub fn new(script: Weak<Script>, dispatch: LuaFunction) -> Self {
+        Self { script, dispatch }
+    }
+
+    fn call(
+        &self,
+        number: u64,
+        request: &Request<'_>,
+    ) -> LuaResult<(LuaValue, LuaValue, Option<LuaTable>)> {
+        let head = request.head;
+        let body = match request.body {
+            RequestBody::Whole([]) | RequestBody::Streamed => None,
+            RequestBody::Whole(body) => Some(text(body)),
+        };
+        let raw_head = text(request.raw_head);
+        match request.remote {
+            // An IPv4 address and its port fit a number; `luau/server.luau` writes them out when a script asks.
+            Remote::Internet(std::net::SocketAddr::V4(address)) => {
+                let remote = u64::from(u32::from(*address.ip())) << 16 | u64::from(address.port());
+                self.dispatch
+                    .call((number, head.method(), head.path(), body, raw_head, remote))
+            }
+            other => {
+                let remote = other.to_string();
+                self.dispatch
+                    .call((number, head.method(), head.path(), body, raw_head, remote))
+            }
+        }
+    }
+}
+
+impl Service for LuauService {
+    fn respond(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Reply {
+        let Some(script) = self.script.upgrade() else {
+            return Reply::Written { persistent: false };
+        };
+        let number = script.next_number();
+        let streamed = matches!(request.body, RequestBody::Streamed);
+        if streamed {
+            script.exchanges.insert(number, request.shape);
+        }
+        let answer = match self.call(number, request) {
+            Ok((LuaValue::Boolean(false), ..)) => {
+                script.exchanges.insert(number, request.shape);
+                return Reply::Later(number);
+            }
+            Ok((status, body, headers)) => HandlerAnswer {
+                status: status.as_i64(),
+                body,
+                headers,
+            },
+            Err(error) => {
+                script.report_failure(&error);
+                HandlerAnswer {
+                    status: None,
+                    body: LuaValue::Nil,
+                    headers: None,
+                }
+            }
+        };
+        if streamed {
+            script.exchanges.remove(number);
+        }
+        write_answer(&script, request.shape, answer, out)
+    }
+
+    fn poll_answer(&self, number: u64, context: &mut Context<'_>) -> Poll<Answer> {
+        let lost = Answer {
+            bytes: Vec::new(),
+            rest: Rest::Close,
+        };
+        let Some(script) = self.script.upgrade() else {
+            return Poll::Ready(lost);
+        };
+        let mut exchanges = script.exchanges.waiting.borrow_mut();
+        let Some(exchange) = exchanges.get_mut(&number) else {
+            return Poll::Ready(lost);
+        };
+        let Some(answer) = exchange.answer.take() else {
+            exchange.connection = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        drop(exchanges);
+        script.exchanges.remove(number);
+        Poll::Ready(answer)
+    }
+
+    fn gone(&self, number: u64) {
+        let Some(script) = self.script.upgrade() else {
+            return;
+        };
+        if script.exchanges.remove(number) {
+            script.exchange_gone(number);
+        }
+    }
+
+    fn client_ended(&self, number: u64) {
+        let Some(script) = self.script.upgrade() else {
+            return;
+        };
+        if let Some(exchange) = script.exchanges.waiting.borrow_mut().get_mut(&number) {
+            exchange.client_ended = true;
+        }
+    }
+
+    fn poll_body_wanted(&self, number: u64, context: &mut Context<'_>) -> Poll<()> {
+        let Some(script) = self.script.upgrade() else {
+            return Poll::Pending;
+        };
+        let mut exchanges = script.exchanges.waiting.borrow_mut();
+        let Some(exchange) = exchanges.get_mut(&number) else {
+            return Poll::Pending;
+        };
+        if exchange.body.wanted {
+            return Poll::Ready(());
+        }
+        exchange.connection = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn body_part(&self, number: u64, part: BodyPart<'_>) {
+        let Some(script) = self.script.upgrade() else {
+            return;
+        };
+        let mut exchanges = script.exchanges.waiting.borrow_mut();
+        let Some(exchange) = exchanges.get_mut(&number) else {
+            return;
+        };
+        let body = &mut exchange.body;
+        body.wanted = false;
+        body.over = !matches!(part, BodyPart::Bytes(_));
+        body.part = Some(match part {
+            BodyPart::Bytes(bytes) => Ok(Some(bytes.to_vec())),
+            BodyPart::End => Ok(None),
+            BodyPart::Broken(reason) => Err(reason.to_owned()),
+        });
+        body.reader.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Encodes a handler's answer, or a 500 in its place when there is none or it can't be sent.
+fn write_answer(script: &Script, shape: Shape, answer: HandlerAnswer, out: &mut Vec<u8>) -> Reply {
+    let date = script.engine.clock().date();
+    if let Some(status) = answer.status {
+        match try_write(script, shape, status, &answer, &date, out) {
+            Ok(reply) => return reply,
+            Err(problem) => {
+                script.report(&format!("cannot send the handler's answer: {problem}"), "")
+            }
+        }
+    }
+    let written = AnswerWriter::begin(out, shape, 500).and_then(|mut writer| {
+        writer.field(b"Content-Type", b"text/plain")?;
+        writer.finish(&date, FAILED.as_bytes())
+    });
+    Reply::Written {
+        persistent: written.unwrap_or(false),
+    }
+}
+
+fn try_write(
+    script: &Script,
+    shape: Shape,
+    status: i64,
+    answer: &HandlerAnswer,
+    date: &str,
+    out: &mut Vec<u8>,
+) -> Result<Reply, String> {
+    let source = answer
+        .body
+        .as_u64()
+        .map(|number| script.sources.take(number));
+    let mut writer = AnswerWriter::begin(out, shape, status).map_err(shown)?;
+    if let Some(headers) = &answer.headers {
+        for pair in headers.pairs::<LuaValue, LuaValue>() {
+            let (name, value) = pair.map_err(|error| error.to_string())?;
+            let LuaValue::String(name) = name else {
+                return Err(writer.give_up(format!(
+                    "header names must be strings, not {}",
+                    name.type_name()
+                )));
+            };
+            write_values(&mut writer, &name, value)?;
+        }
+    }
+    match (source, &answer.body) {
+        (Some(source), _) => finish_streamed(writer, source, date),
+        (None, LuaValue::String(body)) => writer
+            .finish(date, &body.as_bytes())
+            .map(written)
+            .map_err(shown),
+        (None, _) => writer.finish(date, b"").map(written).map_err(shown),
+    }
+}
+
+fn written(persistent: bool) -> Reply {
+    Reply::Written { persistent }
+}
+
+fn finish_streamed(
+    mut writer: AnswerWriter<'_>,
+    source: Option<Box<dyn BodySource>>,
+    date: &str,
+) -> Result<Reply, String> {
+    let Some(source) = source else {
+        return Err(writer.give_up("its body was sent already".to_owned()));
+    };
+    Ok(match writer.finish_streamed(date).map_err(shown)? {
+        (Some(framing), persistent) => Reply::Streamed(Streamed {
+            source,
+            framing,
+            persistent,
+        }),
+        (None, persistent) => Reply::Written { persistent },
+    })
+}
+
+/// A header's string, or each of its list of strings.
+fn write_values(
+    writer: &mut AnswerWriter<'_>,
+    name: &LuaString,
+    value: LuaValue,
+) -> Result<(), String> {
+    match value {
+        LuaValue::String(value) => writer
+            .field(&name.as_bytes(), &value.as_bytes())
+            .map_err(shown),
+        LuaValue::Table(values) => {
+            for value in values.sequence_values::<LuaValue>() {
+                match value {
+                    Ok(LuaValue::String(value)) => {
+                        writer
+                            .field(&name.as_bytes(), &value.as_bytes())
+                            .map_err(shown)?;
+                    }
+                    _ => {
+                        let problem =
+                            format!("the list for header '{}' must hold strings", name.display());
+                        return Err(writer.give_up(problem));
+                    }
+                }
+            }
+            Ok(())
+        }
+        other => {
+            let (name, kind) = (name.display(), other.type_name());
+            Err(writer.give_up(format!(
+                "header '{name}' must be a string or a list, not {kind}"
+            )))
+        }
+    }
+}
+
+fn shown(error: AnswerError) -> String {
+    error.to_string()
+}
