@@ -27,9 +27,19 @@ use crate::{
 /// What a client is told when its handler failed; the script's error goes to the error hook.
 const FAILED: &str = "the server failed to answer";
 
+/// Whether other processes listen on the ports of this one.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ports {
+    /// Only where the script asks for `reuseport`.
+    #[default]
+    AsConfigured,
+    /// On all of them.
+    Shared,
+}
+
 /// The listening servers of a script, and the exchanges whose handlers wait.
-#[derive(Default)]
 pub struct Servers {
+    ports: Ports,
     counter: Cell<u64>,
     listening: RefCell<HashMap<u64, Server>>,
     late: RefCell<HashMap<u64, LateExchange>>,
@@ -43,6 +53,16 @@ struct LateExchange {
 }
 
 impl Servers {
+    /// No servers yet.
+    pub fn new(ports: Ports) -> Self {
+        Self {
+            ports,
+            counter: Cell::default(),
+            listening: RefCell::default(),
+            late: RefCell::default(),
+        }
+    }
+
     /// Servers that listen.
     pub fn listening(&self) -> usize {
         self.listening.borrow().len()
@@ -188,6 +208,11 @@ fn listen(
     reuse_port: bool,
     dispatch: LuaFunction,
 ) -> Result<(u64, u16), String> {
+    let shared = script.servers.ports == Ports::Shared;
+    if shared && port == 0 {
+        return Err("port 0 cannot be shared by workers: name a port".to_owned());
+    }
+    let reuse_port = reuse_port || shared;
     let addresses: Vec<SocketAddr> = addresses
         .iter()
         .filter_map(|address| address.parse().ok())

@@ -5,3 +5,4 @@ mod idle_cpu;
 mod raw_http;
 mod runtime;
 mod support;
+mod workers;
