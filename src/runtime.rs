@@ -13,7 +13,7 @@ use smol::LocalExecutor;
 
 use crate::{
     engine::Engine,
-    script::{ErrorHook, Script, ScriptError, testing::CaseResult},
+    script::{ErrorHook, Ports, Script, ScriptError, testing::CaseResult},
 };
 
 /// Runs Luau scripts that use the network, on the thread it was made on.
@@ -31,6 +31,7 @@ pub struct Runtime {
 #[derive(Default)]
 pub struct Builder {
     on_error: Option<ErrorHook>,
+    ports: Ports,
 }
 
 /// What is left after a [`Runtime::step`].
@@ -89,6 +90,13 @@ impl Builder {
         self
     }
 
+    /// For one of several processes that serve on the same ports: every server listens with SO_REUSEPORT, whatever its
+    /// script says, and port 0 is refused, as each process would get another one.
+    pub fn share_ports(mut self) -> Self {
+        self.ports = Ports::Shared;
+        self
+    }
+
     /// Makes the runtime.
     ///
     /// # Errors
@@ -99,7 +107,7 @@ impl Builder {
         let hook = self
             .on_error
             .unwrap_or_else(|| Box::new(|error| eprintln!("{error}")));
-        let script = Script::new(&lua, engine.clone(), hook)?;
+        let script = Script::new(&lua, engine.clone(), hook, self.ports)?;
         lua.sandbox(true)?;
         Ok(Runtime {
             lua,

@@ -2,13 +2,14 @@
 
 use std::{path::Path, process::ExitCode, rc::Rc};
 
-use lute_net::Runtime;
+use lute_net::Builder;
 
 use super::signals;
 
-/// Runs the script at `path`. Exit code 0, or 1 when it could not be loaded or an error was not caught.
-pub fn run(path: &Path, arguments: &[String]) -> ExitCode {
-    match try_run(path, arguments) {
+/// Runs the script at `path` in the runtime that `builder` makes. Exit code 0, or 1 when it could not be loaded or an
+/// error was not caught.
+pub fn run(builder: Builder, path: &Path, arguments: &[String]) -> ExitCode {
+    match try_run(builder, path, arguments) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -18,8 +19,8 @@ pub fn run(path: &Path, arguments: &[String]) -> ExitCode {
     }
 }
 
-fn try_run(path: &Path, arguments: &[String]) -> Result<u64, lute_net::Error> {
-    let runtime = Rc::new(Runtime::builder().build()?);
+fn try_run(builder: Builder, path: &Path, arguments: &[String]) -> Result<u64, lute_net::Error> {
+    let runtime = Rc::new(builder.build()?);
     let _signals = signals::stop_on_signal(&runtime)?;
     runtime.load_file(path, arguments)?;
     runtime.run()?;

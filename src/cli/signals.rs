@@ -4,12 +4,16 @@ use std::{
     io::{self, Read},
     os::unix::net::UnixStream,
     rc::Rc,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use lute_net::{Runtime, engine::reactor::Direction};
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGCHLD, SIGINT, SIGTERM},
     flag,
     low_level::pipe,
 };
@@ -21,10 +25,11 @@ pub fn stop_on_signal(runtime: &Rc<Runtime>) -> io::Result<Task<()>> {
     reader.set_nonblocking(true)?;
     let came = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag unset, sets it, and writes; the second one ends the process.
+        // In this order: the first signal writes, finds the flag unset and sets it; the second one ends the process. One
+        // that comes between these lines is not lost, as the write stands first.
+        pipe::register(signal, writer.try_clone()?)?;
         flag::register_conditional_shutdown(signal, 128 + signal, came.clone())?;
         flag::register(signal, came.clone())?;
-        pipe::register(signal, writer.try_clone()?)?;
     }
     let reader = runtime.engine().reactor().watch(reader)?;
     let weak = Rc::downgrade(runtime);
@@ -36,4 +41,49 @@ pub fn stop_on_signal(runtime: &Rc<Runtime>) -> io::Result<Task<()>> {
             }
         }
     }))
+}
+
+/// SIGINT, SIGTERM and the end of child processes, for a process that has no runtime.
+pub struct Signals {
+    reader: UnixStream,
+    stops: Vec<(i32, Arc<AtomicBool>)>,
+}
+
+impl Signals {
+    /// Catches the signals from here on.
+    pub fn catch() -> io::Result<Self> {
+        let (reader, writer) = UnixStream::pair()?;
+        let mut stops = Vec::new();
+        for signal in [SIGINT, SIGTERM] {
+            let came = Arc::new(AtomicBool::new(false));
+            // The flag stands first: who is woken by the write finds it set.
+            flag::register(signal, came.clone())?;
+            pipe::register(signal, writer.try_clone()?)?;
+            stops.push((signal, came));
+        }
+        pipe::register(SIGCHLD, writer)?;
+        Ok(Self { reader, stops })
+    }
+
+    /// Sleeps until a signal has come since the last call, or until `deadline`; may return early.
+    pub fn wait(&self, deadline: Option<Instant>) -> io::Result<()> {
+        // The system takes no timeout of zero.
+        let timeout = deadline.map(|deadline| {
+            deadline
+                .saturating_duration_since(Instant::now())
+                .max(Duration::from_millis(1))
+        });
+        self.reader.set_read_timeout(timeout)?;
+        // A timeout or an interruption is as good a reason to look as a byte is.
+        let _ = (&self.reader).read(&mut [0; 64]);
+        Ok(())
+    }
+
+    /// Those of SIGINT and SIGTERM that came since the last call.
+    pub fn take_stops(&self) -> impl Iterator<Item = i32> {
+        self.stops
+            .iter()
+            .filter(|(_, came)| came.swap(false, Ordering::SeqCst))
+            .map(|(signal, _)| *signal)
+    }
 }

@@ -105,7 +105,7 @@ pub(super) async fn serve<S: Service>(
 impl<S: Service> Connection<S> {
     /// Reads once, answers what is whole, and writes what can be written.
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Next>> {
-        if self.deadline.poll_expired(context) && !self.has_unread_request() {
+        if self.deadline.poll_expired(context) && !self.has_unread_request(context) {
             return Poll::Ready(Ok(self.expired()));
         }
         let mut buffer = self.context.engine.buffers().take_read();
@@ -318,9 +318,8 @@ impl<S: Service> Connection<S> {
     }
 
     /// An idle connection's time is up, but its next request has come already.
-    fn has_unread_request(&self) -> bool {
-        self.phase == Phase::Idle
-            && matches!(self.transport.socket().peek(), Ok(Some(count)) if count > 0)
+    fn has_unread_request(&mut self, context: &mut Context<'_>) -> bool {
+        self.phase == Phase::Idle && self.transport.has_unread(context)
     }
 
     /// The client took too long.

@@ -7,6 +7,7 @@
 //! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted
 //! - `connection`: one client; [`intake`]: its bytes become requests; `exchange`: answers that take longer
 //! - [`service`]: what is asked of whoever answers; [`answer`]: writes a response
+//! - [`tls`]: encryption; [`files`]: what a request for a file is answered with; [`file_body`]: a file's bytes in pieces
 //! - [`client`]: sends a request; [`dialer`]: finds and connects to a host; [`pool`]: keeps connections for the next one
 
 pub mod answer;
@@ -17,6 +18,8 @@ mod connection;
 pub mod deadlines;
 pub mod dialer;
 mod exchange;
+pub mod file_body;
+pub mod files;
 pub mod intake;
 pub mod limits;
 pub mod listener;
@@ -26,6 +29,7 @@ pub mod server;
 pub mod service;
 pub mod socket;
 pub mod timers;
+pub mod tls;
 pub mod transport;
 
 use std::{

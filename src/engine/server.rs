@@ -15,13 +15,14 @@ use smol::Task;
 
 use super::{
     Engine, connection,
-    deadlines::Deadlines,
+    deadlines::{Deadline, Deadlines},
     intake::{Bodies, Buffered},
     limits::Limits,
     listener::{ListenAt, Listener},
     service::{Remote, Service},
     socket::Socket,
     timers::deadline_after,
+    tls::{ServerTls, TlsStream},
     transport::Transport,
 };
 
@@ -35,12 +36,13 @@ const REST: Duration = Duration::from_millis(50);
 const SPARE_DESCRIPTORS: usize = 32;
 
 /// How a server serves.
-#[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// What it grants its clients.
     pub limits: Limits,
     /// Whether request bodies are taken whole or handed on as they come.
     pub bodies: Bodies,
+    /// Certificate and key, when it serves over TLS.
+    pub tls: Option<ServerTls>,
 }
 
 /// A listening server.
@@ -62,6 +64,7 @@ pub(super) struct ServerContext<S> {
     pub(super) buffered: Rc<Buffered>,
     pub(super) counters: Rc<Counters>,
     connections: Rc<Connections>,
+    tls: Option<ServerTls>,
 }
 
 impl<S: Service> ServerContext<S> {
@@ -98,6 +101,7 @@ impl Server {
             buffered: Rc::default(),
             counters: Rc::default(),
             connections: connections.clone(),
+            tls: options.tls,
         });
         let counters = context.counters.clone();
         let rest = (listener.clone(), context.clone());
@@ -267,13 +271,7 @@ impl Connections {
         };
         let key = self.entries.borrow_mut().insert(entry);
         let connections = Rc::downgrade(self);
-        let serving = connection::serve(
-            context.clone(),
-            Transport::Plain(socket),
-            remote,
-            deadline,
-            key,
-        );
+        let serving = serve(context.clone(), socket, remote, deadline, key);
         let task = context.engine.spawn(async move {
             serving.await;
             if let Some(connections) = connections.upgrade() {
@@ -346,6 +344,39 @@ impl Connections {
         })
         .await;
     }
+}
+
+/// Serves a client, after the TLS handshake if the server has one.
+async fn serve<S: Service>(
+    context: Rc<ServerContext<S>>,
+    socket: Socket,
+    remote: Remote,
+    deadline: Deadline,
+    key: usize,
+) {
+    let transport = match &context.tls {
+        None => Transport::Plain(socket),
+        // Boxed, so that a plain connection's task stays small.
+        Some(tls) => match Box::pin(handshake(&context, tls, socket)).await {
+            Some(stream) => Transport::Tls(Box::new(stream)),
+            None => return,
+        },
+    };
+    connection::serve(context, transport, remote, deadline, key).await;
+}
+
+/// A client that fails the handshake, or takes too long for it, has been told by TLS itself: nothing else is left to do.
+async fn handshake<S: Service>(
+    context: &ServerContext<S>,
+    tls: &ServerTls,
+    socket: Socket,
+) -> Option<TlsStream> {
+    let deadline = deadline_after(Instant::now(), context.limits.timeouts.handshake);
+    let timeout = async {
+        context.engine.timers().sleep_until(deadline).await;
+        None
+    };
+    or(async { tls.accept(socket).await.ok() }, timeout).await
 }
 
 /// The configured number of connections, and always fewer than the process may have descriptors.

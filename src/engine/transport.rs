@@ -6,12 +6,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{reactor::Direction, socket::Socket};
+use super::{reactor::Direction, socket::Socket, tls::TlsStream};
 
 /// One end of a connection.
 pub enum Transport {
     /// Bytes as they are.
     Plain(Socket),
+    /// Encrypted.
+    Tls(Box<TlsStream>),
 }
 
 impl Transport {
@@ -19,14 +21,13 @@ impl Transport {
     pub fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.socket(),
         }
     }
 
     /// Whether the bytes are encrypted.
     pub fn is_secure(&self) -> bool {
-        match self {
-            Self::Plain(_) => false,
-        }
+        matches!(self, Self::Tls(_))
     }
 
     /// Reads what comes next; 0 bytes are the end.
@@ -44,10 +45,11 @@ impl Transport {
                     return Poll::Ready(Ok(count));
                 }
             },
+            Self::Tls(stream) => stream.poll_read(context, buffer),
         }
     }
 
-    /// Writes some of `bytes`.
+    /// Writes some of `bytes`. After `Pending` it must be called with the same bytes, or more.
     pub fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -57,27 +59,43 @@ impl Transport {
             Self::Plain(socket) => {
                 futures_lite::AsyncWrite::poll_write(Pin::new(socket), context, bytes)
             }
+            Self::Tls(stream) => stream.poll_write(context, bytes),
         }
     }
 
     /// Tells the other end that nothing more comes, and keeps reading possible.
     pub fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(socket) => futures_lite::AsyncWrite::poll_close(Pin::new(socket), context),
+            Self::Plain(socket) => Poll::Ready(socket.finish()),
+            Self::Tls(stream) => {
+                ready!(stream.poll_shutdown(context))?;
+                Poll::Ready(stream.socket().finish())
+            }
         }
     }
 
     /// Waits until the other end has closed or reset its side, or has sent something: see [`Presence`].
-    pub fn poll_presence(&self, context: &mut Context<'_>) -> Poll<Presence> {
-        let socket = self.socket();
-        if ready!(socket.poll_ready(Direction::Read, context)).is_err() {
-            return Poll::Ready(Presence::Lost);
-        }
-        Poll::Ready(match socket.peek() {
-            Ok(Some(0)) => Presence::Ended,
-            Ok(_) => Presence::Sends,
+    pub fn poll_presence(&mut self, context: &mut Context<'_>) -> Poll<Presence> {
+        let peeked = match self {
+            Self::Plain(socket) => match ready!(socket.poll_ready(Direction::Read, context)) {
+                Ok(()) => socket.peek().map(|count| count != Some(0)),
+                Err(error) => Err(error),
+            },
+            Self::Tls(stream) => ready!(stream.poll_peek(context)),
+        };
+        Poll::Ready(match peeked {
+            Ok(true) => Presence::Sends,
+            Ok(false) => Presence::Ended,
             Err(_) => Presence::Lost,
         })
+    }
+
+    /// Whether bytes wait to be read.
+    pub fn has_unread(&mut self, context: &mut Context<'_>) -> bool {
+        match self {
+            Self::Plain(socket) => matches!(socket.peek(), Ok(Some(count)) if count > 0),
+            Self::Tls(stream) => matches!(stream.poll_peek(context), Poll::Ready(Ok(true))),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use std::{
 
 use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaVariadic};
 
+pub use self::serve::Ports;
 use self::{
     body_source::Sources,
     handler::Exchanges,
@@ -82,13 +83,18 @@ impl Script {
     ///
     /// # Errors
     /// When the VM has no memory left.
-    pub fn new(lua: &Lua, engine: Rc<Engine>, hook: ErrorHook) -> LuaResult<Rc<Self>> {
+    pub fn new(
+        lua: &Lua,
+        engine: Rc<Engine>,
+        hook: ErrorHook,
+        ports: Ports,
+    ) -> LuaResult<Rc<Self>> {
         let script = Rc::new(Self {
             lua: lua.weak(),
             scheduler: Scheduler::new(engine.clone()),
             engine,
             pool: Rc::default(),
-            servers: Servers::default(),
+            servers: Servers::new(ports),
             exchanges: Exchanges::default(),
             sources: Sources::default(),
             counter: Cell::new(0),

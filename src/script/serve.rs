@@ -27,15 +27,34 @@ use crate::engine::{
     listener::ListenAt,
     server::{Server, ServerOptions},
     timers::deadline_after,
+    tls::{ServerTls, ServerTlsFiles},
 };
 
+/// Whether other processes listen on the ports of this one.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ports {
+    /// Only where the script asks for `reuseport`.
+    #[default]
+    AsConfigured,
+    /// On all of them.
+    Shared,
+}
+
 /// The servers of a script, by number.
-#[derive(Default)]
 pub struct Servers {
+    ports: Ports,
     open: RefCell<HashMap<u64, Rc<Server>>>,
 }
 
 impl Servers {
+    /// No servers yet.
+    pub fn new(ports: Ports) -> Self {
+        Self {
+            ports,
+            open: RefCell::default(),
+        }
+    }
+
     /// Servers that listen or drain.
     pub fn count(&self) -> usize {
         self.open.borrow().len()
@@ -217,6 +236,12 @@ fn listen(
     dispatch: LuaFunction,
 ) -> LuaResult<Result<(u64, u16), String>> {
     let port: u16 = config.get("port")?;
+    let shared = script.servers.ports == Ports::Shared;
+    if shared && port == 0 {
+        return Ok(Err(
+            "port 0 cannot be shared by workers: name a port".to_owned()
+        ));
+    }
     let at = match config.get::<Option<String>>("socketpath")? {
         Some(path) => ListenAt::Local(PathBuf::from(path)),
         None => {
@@ -229,7 +254,7 @@ fn listen(
                 .collect();
             ListenAt::Internet {
                 addresses,
-                reuse_port: config.get("reuseport")?,
+                reuse_port: shared || config.get("reuseport")?,
             }
         }
     };
@@ -238,9 +263,21 @@ fn listen(
     } else {
         Bodies::Whole
     };
+    let tls = match config
+        .get::<Option<LuaTable>>("tls")?
+        .map(|tls| tls_files(&tls))
+        .transpose()?
+    {
+        None => None,
+        Some(files) => match ServerTls::load(&files) {
+            Ok(tls) => Some(tls),
+            Err(problem) => return Ok(Err(problem.to_string())),
+        },
+    };
     let options = ServerOptions {
         limits: limits(config)?,
         bodies,
+        tls,
     };
     let service = Rc::new(LuauService::new(Rc::downgrade(script), dispatch));
     let server = match Server::listen(&script.engine, &at, options, service) {
@@ -251,6 +288,18 @@ fn listen(
     let number = script.next_number();
     script.servers.open.borrow_mut().insert(number, server);
     Ok(Ok((number, port)))
+}
+
+/// The files of a config's `tls` table, whose values `luau/server.luau` has checked.
+fn tls_files(tls: &LuaTable) -> LuaResult<ServerTlsFiles> {
+    Ok(ServerTlsFiles {
+        certfilename: PathBuf::from(tls.get::<String>("certfilename")?),
+        keyfilename: PathBuf::from(tls.get::<String>("keyfilename")?),
+        passphrase: tls
+            .get::<Option<LuaString>>("passphrase")?
+            .map(|text| text.as_bytes().to_vec()),
+        cafilename: tls.get::<Option<String>>("cafilename")?.map(PathBuf::from),
+    })
 }
 
 fn listen_problem(at: &ListenAt, port: u16, error: &io::Error) -> String {

@@ -1,7 +1,10 @@
 //! The library and the command as their users meet them: real sockets, real processes.
 
+mod certificates;
 mod command;
 mod idle_cpu;
 mod raw_http;
 mod runtime;
 mod support;
+mod tls;
+mod workers;
