@@ -80,4 +80,5 @@ files! {
     require: "require.test.luau";
     client: "net/client.test.luau";
     server: "net/server.test.luau";
+    answers: "net/answers.test.luau";
 }

@@ -66,43 +66,46 @@ pub(super) enum Next {
     Gone,
 }
 
-/// Serves one client until it leaves or has to.
-pub(super) async fn serve<S: Service>(
-    context: Rc<ServerContext<S>>,
-    transport: Transport,
-    remote: Remote,
-    deadline: Deadline,
-    key: usize,
-) {
-    let mut connection = Connection {
-        context,
-        transport,
-        deadline,
-        key,
-        remote,
-        input: Vec::new(),
-        unsent: Vec::new(),
-        intake: Intake::default(),
-        phase: Phase::Idle,
-    };
-    connection.enter(Phase::Idle);
-    loop {
-        let next = match poll_fn(|context| connection.poll_turn(context)).await {
-            Ok(Next::Read) if connection.unsent.is_empty() => continue,
-            Ok(Next::Gone) | Err(_) => return,
-            Ok(next) => next,
-        };
-        connection.context.set_busy(key, true);
-        // Boxed, so that an idle connection's task stays small.
-        if !Box::pin(connection.proceed(next)).await {
-            return;
-        }
-        connection.context.set_busy(key, false);
-        connection.enter_phase();
-    }
-}
-
 impl<S: Service> Connection<S> {
+    pub(super) fn new(
+        context: Rc<ServerContext<S>>,
+        transport: Transport,
+        remote: Remote,
+        deadline: Deadline,
+        key: usize,
+    ) -> Self {
+        Self {
+            context,
+            transport,
+            deadline,
+            key,
+            remote,
+            input: Vec::new(),
+            unsent: Vec::new(),
+            intake: Intake::default(),
+            phase: Phase::Idle,
+        }
+    }
+
+    /// Serves the client until it leaves or has to. What is held while it is idle is kept small: the future is little more
+    /// than a pointer.
+    pub(super) async fn run(&mut self) {
+        self.enter(Phase::Idle);
+        loop {
+            let next = match poll_fn(|context| self.poll_turn(context)).await {
+                Ok(Next::Read) if self.unsent.is_empty() => continue,
+                Ok(Next::Gone) | Err(_) => return,
+                Ok(next) => next,
+            };
+            self.context.set_busy(self.key, true);
+            if !Box::pin(self.proceed(next)).await {
+                return;
+            }
+            self.context.set_busy(self.key, false);
+            self.enter_phase();
+        }
+    }
+
     /// Reads once, answers what is whole, and writes what can be written.
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Next>> {
         if self.deadline.poll_expired(context) && !self.has_unread_request(context) {

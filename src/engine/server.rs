@@ -14,7 +14,8 @@ use slab::Slab;
 use smol::Task;
 
 use super::{
-    Engine, connection,
+    Engine,
+    connection::Connection,
     deadlines::{Deadline, Deadlines},
     intake::{Bodies, Buffered},
     limits::Limits,
@@ -257,12 +258,7 @@ impl Connections {
         }
     }
 
-    fn start<S: Service>(
-        self: &Rc<Self>,
-        context: &Rc<ServerContext<S>>,
-        socket: Socket,
-        remote: Remote,
-    ) {
+    fn start<S: Service>(&self, context: &Rc<ServerContext<S>>, socket: Socket, remote: Remote) {
         let deadline = self.deadlines.register();
         let entry = Entry {
             task: None,
@@ -270,14 +266,23 @@ impl Connections {
             deadline: deadline.index(),
         };
         let key = self.entries.borrow_mut().insert(entry);
-        let connections = Rc::downgrade(self);
-        let serving = serve(context.clone(), socket, remote, deadline, key);
-        let task = context.engine.spawn(async move {
-            serving.await;
-            if let Some(connections) = connections.upgrade() {
-                connections.forget(key);
+        let task = match context.tls {
+            None => {
+                let transport = Transport::Plain(socket);
+                let mut connection =
+                    Connection::new(context.clone(), transport, remote, deadline, key);
+                // Nothing but the connection is moved in: an async block keeps a copy of all it was given.
+                context.engine.spawn(async move {
+                    connection.run().await;
+                    connection.context.connections.forget(key);
+                })
             }
-        });
+            Some(_) => {
+                context
+                    .engine
+                    .spawn(serve_tls(context.clone(), socket, remote, deadline, key))
+            }
+        };
         self.entries.borrow_mut()[key].task = Some(task);
     }
 
@@ -346,31 +351,26 @@ impl Connections {
     }
 }
 
-/// Serves a client, after the TLS handshake if the server has one.
-async fn serve<S: Service>(
+/// Serves a client over TLS.
+async fn serve_tls<S: Service>(
     context: Rc<ServerContext<S>>,
     socket: Socket,
     remote: Remote,
     deadline: Deadline,
     key: usize,
 ) {
-    let transport = match &context.tls {
-        None => Transport::Plain(socket),
-        // Boxed, so that a plain connection's task stays small.
-        Some(tls) => match Box::pin(handshake(&context, tls, socket)).await {
-            Some(stream) => Transport::Tls(Box::new(stream)),
-            None => return,
-        },
-    };
-    connection::serve(context, transport, remote, deadline, key).await;
+    if let Some(stream) = Box::pin(handshake(&context, socket)).await {
+        let transport = Transport::Tls(Box::new(stream));
+        Connection::new(context.clone(), transport, remote, deadline, key)
+            .run()
+            .await;
+    }
+    context.connections.forget(key);
 }
 
 /// A client that fails the handshake, or takes too long for it, has been told by TLS itself: nothing else is left to do.
-async fn handshake<S: Service>(
-    context: &ServerContext<S>,
-    tls: &ServerTls,
-    socket: Socket,
-) -> Option<TlsStream> {
+async fn handshake<S: Service>(context: &ServerContext<S>, socket: Socket) -> Option<TlsStream> {
+    let tls = context.tls.as_ref()?;
     let deadline = deadline_after(Instant::now(), context.limits.timeouts.handshake);
     let timeout = async {
         context.engine.timers().sleep_until(deadline).await;

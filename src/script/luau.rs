@@ -29,6 +29,8 @@ pub const TASK: Source = source!("task.luau");
 pub const TIME: Source = source!("time.luau");
 /// `@lute/net/client`.
 pub const CLIENT: Source = source!("client.luau");
+/// `server.static`, `events`, `routes`.
+pub const ANSWERS: Source = source!("answers.luau");
 /// `@lute/net/server`.
 pub const SERVER: Source = source!("server.luau");
 /// `print`.

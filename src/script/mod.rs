@@ -4,9 +4,10 @@
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
 //! - [`fetch`]: `client.request`
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`request_fields`]: headers and query for it;
-//!   [`body_source`]: bodies that its answers stream
+//!   [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
 //! - [`testing`]: `@std/test`; [`require`]: modules from files; [`environment`]: the globals; [`luau`]: our Luau sources
 
+mod answers;
 mod body_source;
 mod environment;
 mod fetch;
@@ -208,7 +209,13 @@ impl Script {
         durations.set("toSeconds", time.to_seconds)?;
         let task: LuaTable = luau::load(lua, luau::TASK, (&native, &half, durations))?;
         let client: LuaTable = luau::load(lua, luau::CLIENT, (fetch::natives(lua, self)?, &half))?;
-        let server: LuaTable = luau::load(lua, luau::SERVER, (serve::natives(lua, self)?, &half))?;
+        let answers: LuaTable =
+            luau::load(lua, luau::ANSWERS, (answers::natives(lua, self)?, &half))?;
+        let server: LuaTable = luau::load(
+            lua,
+            luau::SERVER,
+            (serve::natives(lua, self)?, &half, answers),
+        )?;
         let net: LuaTable =
             luau::load(lua, luau::NET, (client, server.get::<LuaTable>("module")?))?;
         let test: LuaTable = luau::load(lua, luau::TEST, ())?;
