@@ -5,7 +5,8 @@
 //! - [`fetch`]: `client.request`
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`request_fields`]: headers and query for it;
 //!   [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
-//! - [`testing`]: `@std/test`; [`require`]: modules from files; [`environment`]: the globals; [`luau`]: our Luau sources
+//! - [`testing`]: `@std/test`; [`modules`]: ours; [`require`]: those from files
+//! - [`environment`]: the globals; [`luau`]: our Luau sources
 
 mod answers;
 mod body_source;
@@ -13,6 +14,7 @@ mod environment;
 mod fetch;
 mod handler;
 mod luau;
+mod modules;
 mod request_fields;
 mod require;
 mod scheduler;
@@ -33,6 +35,7 @@ pub use self::serve::Ports;
 use self::{
     body_source::Sources,
     handler::Exchanges,
+    modules::{Modules, ServerFunctions},
     scheduler::Scheduler,
     serve::Servers,
     testing::{CaseResult, TestRun},
@@ -70,13 +73,10 @@ pub struct Script {
     luau: OnceCell<LuauSide>,
 }
 
-/// The functions of ours in the VM that Rust calls.
+/// What of ours in the VM Rust calls.
 struct LuauSide {
     drive: LuaFunction,
-    gone: LuaFunction,
-    pull: LuaFunction,
-    end_stream: LuaFunction,
-    run_tests: LuaFunction,
+    modules: Modules,
 }
 
 impl Script {
@@ -145,7 +145,10 @@ impl Script {
     ) -> LuaResult<TestRun> {
         let lua = self.lua()?;
         let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
-        testing::start(&lua, &luau.run_tests, &luau.drive, wants, report)
+        match luau.modules.run_tests() {
+            Some(run) => testing::start(&lua, run, &luau.drive, wants, report),
+            None => Ok(TestRun::without_cases()),
+        }
     }
 
     /// Resumes what is ready, until `limit` if there is one.
@@ -204,39 +207,27 @@ impl Script {
         let half: LuaTable = luau::load(lua, luau::SCHEDULER, &native)?;
         self.scheduler.connect(&half)?;
 
-        let time = time::load(lua)?;
-        let durations = lua.create_table()?;
-        durations.set("toSeconds", time.to_seconds)?;
-        let task: LuaTable = luau::load(lua, luau::TASK, (&native, &half, durations))?;
-        let client: LuaTable = luau::load(lua, luau::CLIENT, (fetch::natives(lua, self)?, &half))?;
-        let answers: LuaTable =
-            luau::load(lua, luau::ANSWERS, (answers::natives(lua, self)?, &half))?;
-        let server: LuaTable = luau::load(
-            lua,
-            luau::SERVER,
-            (serve::natives(lua, self)?, &half, answers),
-        )?;
-        let net: LuaTable =
-            luau::load(lua, luau::NET, (client, server.get::<LuaTable>("module")?))?;
-        let test: LuaTable = luau::load(lua, luau::TEST, ())?;
-        lua.register_module("@std/test", test.get::<LuaTable>("module")?)?;
-        for modules in [time.modules, task, net] {
-            for pair in modules.pairs::<String, LuaTable>() {
-                let (name, module) = pair?;
-                lua.register_module(&name, module)?;
-            }
-        }
-
+        let builtin = {
+            let script = Rc::downgrade(self);
+            lua.create_function(move |lua, name: mlua::LuaString| {
+                let Some(script) = script.upgrade() else {
+                    return Ok(None);
+                };
+                match script.luau.get() {
+                    Some(luau) => luau.modules.get(lua, &script, &name.to_string_lossy()),
+                    None => Ok(None),
+                }
+            })?
+        };
+        let require = require::function(lua, half.get("closed")?, builtin)?;
+        lua.globals().set("require", require)?;
+        environment::adapt_globals(lua, half.get("coroutines")?)?;
+        let drive = half.get("drive")?;
         let _ = self.luau.set(LuauSide {
-            drive: half.get("drive")?,
-            gone: server.get("gone")?,
-            pull: server.get("pull")?,
-            end_stream: server.get("endStream")?,
-            run_tests: test.get("run")?,
+            drive,
+            modules: Modules::new(native, half),
         });
-        lua.globals()
-            .set("require", require::function(lua, half.get("closed")?)?)?;
-        environment::adapt_globals(lua, half.get("coroutines")?)
+        Ok(())
     }
 
     fn start(&self, lua: &Lua, chunk: LuaFunction, arguments: &[String]) -> Result<(), String> {
@@ -267,24 +258,25 @@ impl Script {
 
     /// The client of an exchange is gone; its handler may be collected if it waits for nothing.
     fn exchange_gone(&self, exchange: u64) {
-        self.call_luau(|luau| luau.gone.call(exchange));
+        self.call_server(|server| server.gone.call(exchange));
     }
 
     /// Asks the function of a body source for its next piece.
     fn pull(&self, source: u64) {
-        self.call_luau(|luau| luau.pull.call(source));
+        self.call_server(|server| server.pull.call(source));
     }
 
     /// A body source is sent to its end, or dropped before it.
     fn end_stream(&self, source: u64, whole: bool) {
-        self.call_luau(|luau| luau.end_stream.call((source, whole)));
+        self.call_server(|server| server.end_stream.call((source, whole)));
     }
 
-    fn call_luau(&self, call: impl FnOnce(&LuauSide) -> LuaResult<()>) {
-        let Some(luau) = self.luau.get().filter(|_| !self.ended.get()) else {
+    fn call_server(&self, call: impl FnOnce(&ServerFunctions) -> LuaResult<()>) {
+        let luau = self.luau.get().filter(|_| !self.ended.get());
+        let Some(server) = luau.and_then(|luau| luau.modules.server()) else {
             return;
         };
-        if let Err(error) = call(luau) {
+        if let Err(error) = call(server) {
             self.report_failure(&error);
         }
     }

@@ -16,18 +16,19 @@ use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
 
 use super::{environment, luau, plain_message};
 
-/// The `require` function for scripts. `closed` is told of a coroutine that was closed while it waited.
+/// The `require` function for scripts. `closed` is told of a coroutine that was closed while it waited; `builtin` knows
+/// the modules that are no files.
 ///
 /// # Errors
 /// When the VM has no memory left.
-pub fn function(lua: &Lua, closed: LuaFunction) -> LuaResult<LuaFunction> {
+pub fn function(lua: &Lua, closed: LuaFunction, builtin: LuaFunction) -> LuaResult<LuaFunction> {
     let script = Rc::<RefCell<String>>::default();
     let found = script.clone();
     let locate = lua.create_function(move |lua, ()| {
         *found.borrow_mut() = calling_script(lua);
         Ok(())
     })?;
-    let parts: LuaTable = luau::load(lua, luau::REQUIRE, (closed, locate))?;
+    let parts: LuaTable = luau::load(lua, luau::REQUIRE, (closed, locate, builtin))?;
     let requirer = FileRequirer {
         files: FsRequirer::new(),
         script,

@@ -34,6 +34,13 @@ pub struct TestRun {
 }
 
 impl TestRun {
+    /// A run that is over, since no script has registered a case.
+    pub fn without_cases() -> Self {
+        Self {
+            finished: Rc::new(Cell::new(true)),
+        }
+    }
+
     /// Whether the last case has ended.
     pub fn is_finished(&self) -> bool {
         self.finished.get()

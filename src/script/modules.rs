@@ -1,0 +1,129 @@
+//! Our modules, each loaded when a script first requires it: a script of one line compiles none of them.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
+
+use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
+
+use super::{Script, answers, fetch, luau, serve, time};
+
+/// The modules that scripts can require, and the functions in them that Rust calls.
+pub struct Modules {
+    /// What `luau/scheduler.luau` works on.
+    native: LuaTable,
+    /// What `luau/scheduler.luau` returned.
+    scheduler: LuaTable,
+    loaded: RefCell<HashMap<String, LuaTable>>,
+    server: OnceCell<ServerFunctions>,
+    run_tests: OnceCell<LuaFunction>,
+}
+
+/// The functions of `luau/server.luau` that Rust calls.
+pub struct ServerFunctions {
+    /// The client of an exchange is gone.
+    pub gone: LuaFunction,
+    /// The next piece of a body is wanted.
+    pub pull: LuaFunction,
+    /// A body is sent, or will not be.
+    pub end_stream: LuaFunction,
+}
+
+impl Modules {
+    /// No module is loaded yet.
+    pub fn new(native: LuaTable, scheduler: LuaTable) -> Self {
+        Self {
+            native,
+            scheduler,
+            loaded: RefCell::default(),
+            server: OnceCell::new(),
+            run_tests: OnceCell::new(),
+        }
+    }
+
+    /// The functions of the server module; a script that serves has loaded it.
+    pub fn server(&self) -> Option<&ServerFunctions> {
+        self.server.get()
+    }
+
+    /// The function that runs test cases; a script that has some has loaded it.
+    pub fn run_tests(&self) -> Option<&LuaFunction> {
+        self.run_tests.get()
+    }
+
+    /// The module of this name, if it is one of ours.
+    ///
+    /// # Errors
+    /// When the VM has no memory left.
+    pub fn get(&self, lua: &Lua, script: &Rc<Script>, name: &str) -> LuaResult<Option<LuaTable>> {
+        if let Some(module) = self.loaded.borrow().get(name) {
+            return Ok(Some(module.clone()));
+        }
+        match name {
+            "@lute/time" | "@std/time" | "@lute/task" | "@std/task" => self.load_task(lua)?,
+            "@lute/net/client" | "@std/net" => self.load_client(lua, script)?,
+            "@lute/net/server" => self.load_server(lua, script)?,
+            "@lute/net" => self.load_net(lua, script)?,
+            "@std/test" => self.load_test(lua)?,
+            _ => return Ok(None),
+        }
+        Ok(self.loaded.borrow().get(name).cloned())
+    }
+
+    fn load_task(&self, lua: &Lua) -> LuaResult<()> {
+        let time = time::load(lua)?;
+        let durations = lua.create_table()?;
+        durations.set("toSeconds", time.to_seconds)?;
+        self.keep_all(&time.modules)?;
+        let task: LuaTable =
+            luau::load(lua, luau::TASK, (&self.native, &self.scheduler, durations))?;
+        self.keep_all(&task)
+    }
+
+    fn load_client(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
+        let natives = fetch::natives(lua, script)?;
+        self.keep_all(&luau::load(lua, luau::CLIENT, (natives, &self.scheduler))?)
+    }
+
+    fn load_server(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
+        let natives = answers::natives(lua, script)?;
+        let answers: LuaTable = luau::load(lua, luau::ANSWERS, (natives, &self.scheduler))?;
+        let natives = serve::natives(lua, script)?;
+        let server: LuaTable = luau::load(lua, luau::SERVER, (natives, &self.scheduler, answers))?;
+        let _ = self.server.set(ServerFunctions {
+            gone: server.get("gone")?,
+            pull: server.get("pull")?,
+            end_stream: server.get("endStream")?,
+        });
+        self.keep("@lute/net/server", server.get("module")?);
+        Ok(())
+    }
+
+    fn load_net(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
+        let client = self.get(lua, script, "@lute/net/client")?;
+        let server = self.get(lua, script, "@lute/net/server")?;
+        self.keep("@lute/net", luau::load(lua, luau::NET, (client, server))?);
+        Ok(())
+    }
+
+    fn load_test(&self, lua: &Lua) -> LuaResult<()> {
+        let test: LuaTable = luau::load(lua, luau::TEST, ())?;
+        let _ = self.run_tests.set(test.get("run")?);
+        self.keep("@std/test", test.get("module")?);
+        Ok(())
+    }
+
+    fn keep_all(&self, modules: &LuaTable) -> LuaResult<()> {
+        for pair in modules.pairs::<String, LuaTable>() {
+            let (name, module) = pair?;
+            self.keep(&name, module);
+        }
+        Ok(())
+    }
+
+    fn keep(&self, name: &str, module: LuaTable) {
+        self.loaded.borrow_mut().insert(name.to_owned(), module);
+    }
+}
