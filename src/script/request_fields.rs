@@ -5,25 +5,26 @@ use std::borrow::Cow;
 use mlua::prelude::{Lua, LuaResult, LuaTable};
 use mlua::{BString, Either};
 
-use crate::wire::{Field, FieldStorage, Parsed, parse_request};
+use crate::wire::{Field, MAX_FIELDS, fields_again};
 
 /// A request's headers, names in lower case; repeated ones are joined with `, `, Cookie with `; ` (RFC 6265bis).
 ///
 /// # Errors
 /// When the VM has no memory left.
 pub fn headers(lua: &Lua, raw_head: &[u8]) -> LuaResult<LuaTable> {
-    let mut storage = FieldStorage::new();
-    let Ok(Parsed::Complete(head)) = parse_request(raw_head, &mut storage, usize::MAX) else {
-        return lua.create_table();
-    };
+    let mut storage = [Field {
+        name: "",
+        value: &[],
+    }; MAX_FIELDS];
+    let sent = fields_again(raw_head, &mut storage);
     // One copy in lower case; a name is at the same place in it as in the head.
     let lower = raw_head.to_ascii_lowercase();
     let name_of = |field: &Field<'_>| {
         let start = field.name.as_ptr() as usize - raw_head.as_ptr() as usize;
         &lower[start..start + field.name.len()]
     };
-    let mut fields: Vec<(&[u8], Cow<'_, [u8]>)> = Vec::with_capacity(head.fields().len());
-    for field in head.fields() {
+    let mut fields: Vec<(&[u8], Cow<'_, [u8]>)> = Vec::with_capacity(sent.len());
+    for field in sent {
         let name = name_of(field);
         match fields.iter_mut().find(|(known, _)| *known == name) {
             None => fields.push((name, Cow::Borrowed(field.value))),
