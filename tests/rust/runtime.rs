@@ -6,14 +6,12 @@ use std::{
     io::Write,
     net::TcpStream,
     rc::Rc,
-    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use lute_net::{Error, Runtime};
 
-/// Tests that count this process's descriptors must not run beside each other.
-static DESCRIPTORS: Mutex<()> = Mutex::new(());
+use crate::support::in_a_process_of_its_own;
 
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
@@ -77,7 +75,13 @@ note(require("@lute/net/client").request("127.0.0.1:{first_port}").body)
 
 #[test]
 fn a_runtime_dropped_in_the_middle_of_requests_leaves_no_descriptor() {
-    let _alone = DESCRIPTORS.lock().unwrap();
+    in_a_process_of_its_own(
+        "runtime::a_runtime_dropped_in_the_middle_of_requests_leaves_no_descriptor",
+        drop_runtimes_in_the_middle,
+    );
+}
+
+fn drop_runtimes_in_the_middle() {
     let before = descriptors();
     for _ in 0..20 {
         let (runtime, notes) = noting(
@@ -116,7 +120,13 @@ task.delay(60, function() end)
 
 #[test]
 fn a_cancelled_request_closes_its_socket_and_frees_what_it_waits_for() {
-    let _alone = DESCRIPTORS.lock().unwrap();
+    in_a_process_of_its_own(
+        "runtime::a_cancelled_request_closes_its_socket_and_frees_what_it_waits_for",
+        cancel_requests,
+    );
+}
+
+fn cancel_requests() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (runtime, notes) = noting(&format!(

@@ -46,6 +46,9 @@ impl Drop for Script {
     }
 }
 
+/// Answers [`Server::activity`]; on one line, so that a handler's own lines keep their numbers.
+const ACTIVITY: &str = r#"if request.path == "/activity" then local stats = running:stats() return `{stats.connections - 1} {stats.inflight}` end"#;
+
 /// A server script that runs; it is killed when dropped.
 pub struct Server {
     pub child: Child,
@@ -67,11 +70,7 @@ impl Server {
 local server = require("@lute/net/server")
 local client = require("@lute/net/client")
 local task = require("@lute/task")
-local running = server.serve({{ port = 0, {options} handler = function(request, running)
-if request.path == "/activity" then
-	local stats = running:stats()
-	return `{{stats.connections - 1}} {{stats.inflight}}`
-end
+local running = server.serve({{ port = 0, {options} handler = function(request, running) {ACTIVITY}
 {handler}
 end }})
 print(running.port)
@@ -174,6 +173,21 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs the test of this name in a process of its own, since it counts what a process has open.
+pub fn in_a_process_of_its_own(name: &str, test: impl FnOnce()) {
+    const MARK: &str = "LUTE_NET_TEST_IN_A_PROCESS_OF_ITS_OWN";
+    if std::env::var_os(MARK).is_some() {
+        return test();
+    }
+    let mut alone = Command::new(std::env::current_exe().unwrap());
+    alone.args(["--exact", name, "--nocapture"]).env(MARK, "");
+    let output = alone.output().unwrap();
+    let problem = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{problem}");
+    let ran = String::from_utf8_lossy(&output.stdout);
+    assert!(ran.contains("1 passed"), "no test {name}: {ran}");
 }
 
 /// Sends a signal to `process`, or to a process group when it begins with `-`.
