@@ -139,7 +139,7 @@ fn at_path(path: &Path) -> io::Result<RawSocket> {
     let address = SockAddr::unix(path)?;
     let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
     match socket.bind(&address) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(&address)? => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path)? => {
             std::fs::remove_file(path)?;
             socket.bind(&address)?;
         }
@@ -148,9 +148,26 @@ fn at_path(path: &Path) -> io::Result<RawSocket> {
     Ok(socket)
 }
 
-fn is_left_behind(address: &SockAddr) -> io::Result<bool> {
+/// Whether a socket is there on which nobody listens. A file of another kind refuses connections too.
+fn is_left_behind(path: &Path) -> io::Result<bool> {
+    if !is_socket(path)? {
+        return Ok(false);
+    }
     let probe = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Who listens there may be busy: its full backlog must not hold us up.
+    probe.set_nonblocking(true)?;
     Ok(
-        matches!(probe.connect(address), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused),
+        matches!(probe.connect(&SockAddr::unix(path)?), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused),
     )
+}
+
+#[cfg(unix)]
+fn is_socket(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::FileTypeExt;
+    Ok(std::fs::symlink_metadata(path)?.file_type().is_socket())
+}
+
+#[cfg(not(unix))]
+fn is_socket(_: &Path) -> io::Result<bool> {
+    Ok(true)
 }
