@@ -22,6 +22,14 @@ impl Shape {
             persistent,
         }
     }
+
+    /// The same form, on a connection that ends with the answer.
+    pub fn last(self) -> Self {
+        Self {
+            persistent: false,
+            ..self
+        }
+    }
 }
 
 /// Why a response can't be sent.

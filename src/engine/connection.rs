@@ -9,15 +9,18 @@ use std::{
     io, mem,
     rc::Rc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+use futures_lite::future::yield_now;
 
 use super::{
     answer::Shape,
     deadlines::Deadline,
-    intake::{BodyIntake, Intake, Refusal, Taken},
-    limits::SLOWEST_BODY,
-    server::ServerContext,
+    exchange::{Coming, Exchange, Upload},
+    intake::{Intake, Refusal, Taken},
+    limits::{FIRST_REQUEST_AT_END, SLOWEST_BODY},
+    server::{Activity, ServerContext},
     service::{Remote, Reply, Request, RequestBody, Service, Streamed},
     timers::deadline_after,
     transport::Transport,
@@ -37,12 +40,15 @@ pub(super) struct Connection<S> {
     pub(super) unsent: Vec<u8>,
     intake: Intake,
     phase: Phase,
+    activity: Activity,
 }
 
 /// What is awaited from the client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The first byte of a request.
+    /// The first byte of the first request.
+    Fresh,
+    /// The first byte of another request.
     Idle,
     /// The rest of a head.
     Head,
@@ -51,15 +57,15 @@ enum Phase {
 }
 
 /// What a connection does next.
-pub(super) enum Next {
+pub(super) enum Next<S: Service> {
     /// Read.
     Read,
     /// Wait for an answer, and hand on the request's body while it is made.
-    Await(u64, Option<Box<BodyIntake>>),
-    /// Send a body; the rest of the request's own may still be on its way.
-    Send(Streamed, Option<Box<BodyIntake>>),
+    Await(Exchange<S>),
+    /// Send a body, and hand on the rest of the request's own.
+    Send(Streamed, Exchange<S>),
     /// Read what is left of a request's body, since its answer did not need it.
-    Skip(Box<BodyIntake>),
+    Skip(Box<Coming>),
     /// End the connection gracefully.
     Close,
     /// The client is gone.
@@ -83,32 +89,39 @@ impl<S: Service> Connection<S> {
             input: Vec::new(),
             unsent: Vec::new(),
             intake: Intake::default(),
-            phase: Phase::Idle,
+            phase: Phase::Fresh,
+            activity: Activity::Fresh,
         }
     }
 
     /// Serves the client until it leaves or has to. What is held while it is idle is kept small: the future is little more
     /// than a pointer.
     pub(super) async fn run(&mut self) {
-        self.enter(Phase::Idle);
+        self.enter(Phase::Fresh);
         loop {
             let next = match poll_fn(|context| self.poll_turn(context)).await {
-                Ok(Next::Read) if self.unsent.is_empty() => continue,
+                Ok(Next::Read) if self.unsent.is_empty() => {
+                    // TLS holds what it has taken from the socket: a read may follow at once, for as long as the client sends.
+                    if self.transport.is_secure() {
+                        yield_now().await;
+                    }
+                    continue;
+                }
                 Ok(Next::Gone) | Err(_) => return,
                 Ok(next) => next,
             };
-            self.context.set_busy(self.key, true);
+            self.set_activity(Activity::Busy);
             if !Box::pin(self.proceed(next)).await {
                 return;
             }
-            self.context.set_busy(self.key, false);
             self.enter_phase();
         }
     }
 
     /// Reads once, answers what is whole, and writes what can be written.
-    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Next>> {
-        if self.deadline.poll_expired(context) && !self.has_unread_request(context) {
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Next<S>>> {
+        // What has come already came in time: the thread may have been busy.
+        if self.deadline.poll_expired(context) && !self.transport.has_unread(context) {
             return Poll::Ready(Ok(self.expired()));
         }
         let mut buffer = self.context.engine.buffers().take_read();
@@ -134,7 +147,7 @@ impl<S: Service> Connection<S> {
         context: &mut Context<'_>,
         buffer: Vec<u8>,
         count: usize,
-    ) -> io::Result<Next> {
+    ) -> io::Result<Next<S>> {
         if self.input.is_empty() {
             let (used, next) = self.handle(context, &buffer[..count]);
             self.input.extend_from_slice(&buffer[used..count]);
@@ -147,7 +160,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Handles the bytes that were kept from earlier reads.
-    pub(super) fn handle_kept(&mut self, context: &mut Context<'_>) -> io::Result<Next> {
+    pub(super) fn handle_kept(&mut self, context: &mut Context<'_>) -> io::Result<Next<S>> {
         let mut input = mem::take(&mut self.input);
         let (used, next) = self.handle(context, &input);
         if used < input.len() {
@@ -158,7 +171,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Handles `input`: how much of it was used, and what comes next. Answers are written at once, as far as they can be.
-    fn handle(&mut self, context: &mut Context<'_>, input: &[u8]) -> (usize, io::Result<Next>) {
+    fn handle(&mut self, context: &mut Context<'_>, input: &[u8]) -> (usize, io::Result<Next<S>>) {
         let mut out = self.context.engine.buffers().take_write();
         let (used, next) = self.advance(input, &mut out);
         let written = self.write_now(context, &out);
@@ -167,7 +180,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Works through `input`. Answers are added to `out`.
-    fn advance(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Next) {
+    fn advance(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Next<S>) {
         let mut used = 0;
         while used < input.len() {
             let mut storage = FieldStorage::new();
@@ -184,26 +197,37 @@ impl<S: Service> Connection<S> {
                 Taken::More if taken == 0 => break,
                 Taken::More => continue,
                 Taken::WantsContinue => {
-                    encode_continue(out);
+                    out.extend_from_slice(CONTINUE);
                     continue;
                 }
                 Taken::Request {
                     head,
                     raw_head,
                     body,
-                } => self.respond(&head, raw_head, RequestBody::Whole(body), None, out),
+                } => self.respond(
+                    &head,
+                    raw_head,
+                    RequestBody::Whole(body),
+                    Upload::Whole,
+                    out,
+                ),
                 Taken::Collected(whole) => self.respond_again(whole.raw_head(), whole.body(), out),
                 Taken::Streaming {
                     head,
                     raw_head,
                     body,
-                } => self.respond(
-                    &head,
+                } if body.is_over() => {
+                    let body = RequestBody::Whole(&[]);
+                    self.respond(&head, raw_head, body, Upload::Whole, out)
+                }
+                Taken::Streaming {
+                    head,
                     raw_head,
-                    RequestBody::Streamed,
-                    Some(Box::new(body)),
-                    out,
-                ),
+                    body,
+                } => {
+                    let upload = Upload::coming(body);
+                    self.respond(&head, raw_head, RequestBody::Streamed, upload, out)
+                }
                 Taken::Refused(refusal) => self.refuse(&refusal, out),
             };
             if !matches!(next, Next::Read) {
@@ -213,12 +237,16 @@ impl<S: Service> Connection<S> {
         (used, Next::Read)
     }
 
-    fn respond_again(&mut self, raw_head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Next {
+    fn respond_again(&mut self, raw_head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Next<S> {
         let mut storage = FieldStorage::new();
         match parse_request(raw_head, &mut storage, raw_head.len()) {
-            Ok(Parsed::Complete(head)) => {
-                self.respond(&head, raw_head, RequestBody::Whole(body), None, out)
-            }
+            Ok(Parsed::Complete(head)) => self.respond(
+                &head,
+                raw_head,
+                RequestBody::Whole(body),
+                Upload::Whole,
+                out,
+            ),
             // The same bytes were a complete head before the body came.
             _ => Next::Close,
         }
@@ -229,9 +257,11 @@ impl<S: Service> Connection<S> {
         head: &RequestHead<'_, '_>,
         raw_head: &[u8],
         body: RequestBody<'_>,
-        intake: Option<Box<BodyIntake>>,
+        upload: Upload,
         out: &mut Vec<u8>,
-    ) -> Next {
+    ) -> Next<S> {
+        // The times of the next head and body are their own.
+        self.phase = Phase::Idle;
         let server = &self.context;
         server.counters.request();
         let persistent = head.persistent() && !server.is_draining();
@@ -246,14 +276,19 @@ impl<S: Service> Connection<S> {
             shape,
         };
         match server.service.respond(&request, out) {
-            Reply::Later(exchange) => Next::Await(exchange, intake),
-            Reply::Streamed(streamed) => Next::Send(streamed, intake),
+            Reply::Later(number) => {
+                Next::Await(Exchange::new(server.service.clone(), number, upload))
+            }
+            Reply::Streamed(number, streamed) => {
+                let exchange = Exchange::new(server.service.clone(), number, upload);
+                Next::Send(streamed, exchange)
+            }
             Reply::Written { persistent: false } => Next::Close,
-            Reply::Written { persistent: true } => intake.map_or(Next::Read, Next::Skip),
+            Reply::Written { persistent: true } => upload.after_answer(),
         }
     }
 
-    pub(super) fn refuse(&self, refusal: &Refusal, out: &mut Vec<u8>) -> Next {
+    fn refuse(&self, refusal: &Refusal, out: &mut Vec<u8>) -> Next<S> {
         encode::error_response(
             out,
             refusal.status,
@@ -263,10 +298,10 @@ impl<S: Service> Connection<S> {
         Next::Close
     }
 
-    /// Writes what goes without waiting; the rest is kept in `unsent`.
-    pub(super) fn write_now(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+    /// Writes what goes without waiting; the rest is kept in `unsent`, behind what is there already.
+    fn write_now(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
         let mut written = 0;
-        while written < bytes.len() {
+        while self.unsent.is_empty() && written < bytes.len() {
             match self.transport.poll_write(context, &bytes[written..]) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => written += count,
@@ -284,6 +319,7 @@ impl<S: Service> Connection<S> {
         let phase = match (self.intake.body(), self.phase) {
             (Some(_), Phase::Body(since)) => Phase::Body(since),
             (Some(_), _) => Phase::Body(self.context.engine.clock().now()),
+            (None, Phase::Fresh) if self.input.is_empty() => Phase::Fresh,
             (None, _) if self.input.is_empty() => Phase::Idle,
             // The head's time runs from its first byte.
             (None, Phase::Head) => return,
@@ -293,17 +329,18 @@ impl<S: Service> Connection<S> {
     }
 
     fn enter(&mut self, phase: Phase) {
-        let timeouts = &self.context.limits.timeouts;
-        let timeout = match phase {
-            Phase::Idle => timeouts.idle,
-            Phase::Head => timeouts.header,
-            Phase::Body(_) => timeouts.body,
-        };
-        if (phase == Phase::Idle) != (self.phase == Phase::Idle) {
-            self.context.set_busy(self.key, phase != Phase::Idle);
-        }
         self.phase = phase;
-        if phase == Phase::Idle && self.context.is_draining() {
+        let draining = self.context.is_draining();
+        let timeouts = &self.context.limits.timeouts;
+        let (activity, timeout) = match phase {
+            Phase::Fresh if draining => (Activity::Fresh, FIRST_REQUEST_AT_END),
+            Phase::Fresh => (Activity::Fresh, timeouts.idle),
+            Phase::Idle => (Activity::Idle, timeouts.idle),
+            Phase::Head => (Activity::Busy, timeouts.header),
+            Phase::Body(_) => (Activity::Busy, timeouts.body),
+        };
+        self.set_activity(activity);
+        if phase == Phase::Idle && draining {
             self.context
                 .engine
                 .deadlines()
@@ -320,14 +357,16 @@ impl<S: Service> Connection<S> {
         self.deadline.set(deadline_after(now, timeout));
     }
 
-    /// An idle connection's time is up, but its next request has come already.
-    fn has_unread_request(&mut self, context: &mut Context<'_>) -> bool {
-        self.phase == Phase::Idle && self.transport.has_unread(context)
+    fn set_activity(&mut self, activity: Activity) {
+        if self.activity != activity {
+            self.activity = activity;
+            self.context.set_activity(self.key, activity);
+        }
     }
 
     /// The client took too long.
-    fn expired(&mut self) -> Next {
-        if self.phase == Phase::Idle {
+    fn expired(&mut self) -> Next<S> {
+        if matches!(self.phase, Phase::Fresh | Phase::Idle) {
             return Next::Gone;
         }
         let refusal = Refusal {
@@ -342,14 +381,9 @@ impl<S: Service> Connection<S> {
 }
 
 /// Whether a body comes more slowly than a client may send, once `grace` has passed.
-pub(super) fn is_too_slow(
-    received: u64,
-    elapsed: std::time::Duration,
-    grace: std::time::Duration,
-) -> bool {
-    elapsed > grace && received < elapsed.as_secs().saturating_mul(SLOWEST_BODY)
+pub(super) fn is_too_slow(received: u64, elapsed: Duration, grace: Duration) -> bool {
+    let least = elapsed.as_millis() * u128::from(SLOWEST_BODY) / 1000;
+    elapsed > grace && u128::from(received) < least
 }
 
-pub(super) fn encode_continue(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-}
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

@@ -5,8 +5,9 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     rc::Rc,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -48,6 +49,16 @@ impl Deadlines {
         }
     }
 
+    /// Has the deadline with this [`Deadline::index`] expire at `due`, if it would expire later or never.
+    pub fn bring_forward(&self, index: usize, due: Instant) {
+        if let Some(entry) = self.entries.borrow_mut().get_mut(index)
+            && entry.due.is_none_or(|later| due < later)
+        {
+            entry.due = Some(due);
+            self.sweep_at(due);
+        }
+    }
+
     /// When [`Self::sweep`] is to be called next.
     pub fn next_sweep(&self) -> Option<Instant> {
         self.next_sweep.get()
@@ -72,6 +83,12 @@ impl Deadlines {
         self.next_sweep
             .set(earliest.map(|due| due.max(now + GRAIN)));
     }
+
+    fn sweep_at(&self, due: Instant) {
+        if self.next_sweep.get().is_none_or(|next| due < next) {
+            self.next_sweep.set(Some(due));
+        }
+    }
 }
 
 /// The deadline of one connection.
@@ -92,14 +109,7 @@ impl Deadline {
             entry.due = Some(due);
             entry.expired = false;
         });
-        if self
-            .deadlines
-            .next_sweep
-            .get()
-            .is_none_or(|next| due < next)
-        {
-            self.deadlines.next_sweep.set(Some(due));
-        }
+        self.deadlines.sweep_at(due);
     }
 
     /// Takes it back.
@@ -127,6 +137,17 @@ impl Deadline {
             }
             false
         })
+    }
+
+    /// Waits until it has passed.
+    pub async fn passed(&self) {
+        poll_fn(|context| {
+            if self.poll_expired(context) {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+        .await;
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Entry) -> T) -> T {
@@ -177,6 +198,22 @@ mod tests {
         drop(moved);
         deadlines.sweep(now + Duration::from_secs(5));
         assert_eq!(deadlines.next_sweep(), None);
+    }
+
+    #[test]
+    fn a_deadline_can_be_brought_forward_but_not_put_off() {
+        let deadlines = Rc::<Deadlines>::default();
+        let now = Instant::now();
+        let (early, late) = (deadlines.register(), deadlines.register());
+        early.set(now);
+        late.set(now + Duration::from_secs(9));
+        for deadline in [&early, &late] {
+            deadlines.bring_forward(deadline.index(), now + Duration::from_secs(1));
+        }
+        deadlines.sweep(now);
+        assert!(expired(&early) && !expired(&late));
+        deadlines.sweep(now + Duration::from_secs(1));
+        assert!(expired(&late));
     }
 
     #[test]

@@ -6,14 +6,14 @@ use std::{
     io, mem,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_lite::future::yield_now;
 
 use super::{
-    connection::{Connection, Next, encode_continue, is_too_slow},
-    intake::{BodyIntake, Piece},
+    connection::{CONTINUE, Connection, Next, is_too_slow},
+    intake::{BodyIntake, Piece, Refusal},
     limits::LINGER,
     service::{Answer, BodyPart, BodySource, Rest, Service, StreamFraming, Streamed},
     timers::deadline_after,
@@ -22,17 +22,11 @@ use super::{
 use crate::wire::encode;
 
 /// What is read and dropped of a body that its handler did not want, before the connection is ended instead.
-const SKIPPED: u64 = 256 * 1024;
-
-/// The handler's answer, or the client's end before it.
-enum Awaited {
-    Answer(Answer),
-    Gone,
-}
+const SKIPPED: usize = 256 * 1024;
 
 impl<S: Service> Connection<S> {
     /// Does what comes next until the connection can read its next request; false when there is none.
-    pub(super) async fn proceed(&mut self, mut next: Next) -> bool {
+    pub(super) async fn proceed(&mut self, mut next: Next<S>) -> bool {
         loop {
             let step = match next {
                 Next::Gone => return false,
@@ -43,8 +37,8 @@ impl<S: Service> Connection<S> {
                     return false;
                 }
                 Next::Skip(body) => self.skip(body).await.map(Some),
-                Next::Await(exchange, body) => self.answer_later(exchange, body).await.map(Some),
-                Next::Send(streamed, body) => self.stream(streamed, body).await.map(Some),
+                Next::Await(exchange) => self.answer_later(exchange).await.map(Some),
+                Next::Send(streamed, exchange) => self.stream(streamed, exchange).await.map(Some),
             };
             next = match step {
                 Err(_) => return false,
@@ -63,134 +57,137 @@ impl<S: Service> Connection<S> {
     }
 
     /// Waits for a handler's answer and sends it.
-    async fn answer_later(
-        &mut self,
-        exchange: u64,
-        mut body: Option<Box<BodyIntake>>,
-    ) -> io::Result<Next> {
-        self.flush().await?;
+    async fn answer_later(&mut self, mut exchange: Exchange<S>) -> io::Result<Next<S>> {
         let _in_flight = self.context.counters.in_flight();
-        let waiting = Waiting {
-            service: self.context.service.clone(),
-            exchange: Some(exchange),
-        };
+        self.flush().await?;
         self.deadline.clear();
-        let answer = match self.await_answer(exchange, &mut body).await {
-            Awaited::Answer(answer) => answer,
-            Awaited::Gone => return Ok(Next::Gone),
+        let Some(answer) = self.await_answer(&mut exchange).await else {
+            return Ok(Next::Gone);
         };
-        waiting.answered();
-        self.unsent = answer.bytes;
+        self.queue(answer.bytes);
         match answer.rest {
-            Rest::Body(streamed) => return Ok(Next::Send(streamed, body)),
-            Rest::Close => return Ok(Next::Close),
-            Rest::Next => self.flush().await?,
+            Rest::Body(streamed) => return Ok(Next::Send(streamed, exchange)),
+            Rest::Close => {
+                exchange.finish();
+                return Ok(Next::Close);
+            }
+            Rest::Next => {}
         }
-        Ok(body.map_or(Next::Read, Next::Skip))
+        let upload = exchange.finish();
+        self.flush().await?;
+        Ok(upload.after_answer())
     }
 
-    async fn await_answer(&mut self, exchange: u64, body: &mut Option<Box<BodyIntake>>) -> Awaited {
-        let mut watching = true;
-        let began = Instant::now();
+    /// The handler's answer; none when the client is gone.
+    async fn await_answer(&mut self, exchange: &mut Exchange<S>) -> Option<Answer> {
+        let (service, number) = (self.context.service.clone(), exchange.number);
         poll_fn(|context| {
             loop {
-                if let Poll::Ready(answer) = self.context.service.poll_answer(exchange, context) {
-                    return Poll::Ready(Awaited::Answer(answer));
+                if let Poll::Ready(answer) = service.poll_answer(number, context) {
+                    return Poll::Ready(Some(answer));
                 }
-                if body.is_some()
-                    && self
-                        .context
-                        .service
-                        .poll_body_wanted(exchange, context)
-                        .is_ready()
-                {
-                    match self.poll_part(exchange, body, began, context) {
-                        Poll::Ready(()) => continue,
-                        Poll::Pending => return Poll::Pending,
-                    }
-                }
-                // Bytes of a streamed body are not looked at before they are wanted.
-                if !watching || body.is_some() {
-                    return Poll::Pending;
-                }
-                match ready!(self.transport.poll_presence(context)) {
+                match ready!(self.poll_client(exchange, context)) {
                     Presence::Sends => {}
-                    Presence::Ended => self.context.service.client_ended(exchange),
-                    Presence::Lost => return Poll::Ready(Awaited::Gone),
+                    Presence::Ended => service.client_ended(number),
+                    Presence::Lost => return Poll::Ready(None),
                 }
-                watching = false;
             }
         })
         .await
     }
 
-    /// Hands on the part of the request's body that the handler waits for.
-    fn poll_part(
+    /// While an answer is made: hands on the parts of the request's body that its handler waits for, and watches the client.
+    fn poll_client(
         &mut self,
-        exchange: u64,
-        body: &mut Option<Box<BodyIntake>>,
-        began: Instant,
+        exchange: &mut Exchange<S>,
         context: &mut Context<'_>,
-    ) -> Poll<()> {
+    ) -> Poll<Presence> {
+        let service = self.context.service.clone();
+        while matches!(exchange.upload, Upload::Coming(_))
+            && service
+                .poll_body_wanted(exchange.number, context)
+                .is_ready()
+        {
+            ready!(self.poll_part(exchange, context));
+            exchange.watching = true;
+        }
+        if !exchange.watching {
+            return Poll::Pending;
+        }
+        let presence = ready!(self.transport.poll_presence(context));
+        // Bytes that nobody wants yet hide what comes after them.
+        exchange.watching = false;
+        Poll::Ready(presence)
+    }
+
+    /// Hands on the part of the request's body that the handler waits for.
+    fn poll_part(&mut self, exchange: &mut Exchange<S>, context: &mut Context<'_>) -> Poll<()> {
         let server = self.context.clone();
-        let Some(intake) = body else {
+        let Upload::Coming(coming) = &mut exchange.upload else {
             return Poll::Ready(());
         };
-        if intake.takes_continue() {
-            let mut out = Vec::new();
-            encode_continue(&mut out);
-            // A client that can't be written to can't be read from either: the read tells.
-            let _ = self.write_now(context, &out);
+        if coming.intake.takes_continue() {
+            self.unsent.extend_from_slice(CONTINUE);
         }
-        loop {
-            let (used, piece) = intake.piece(&self.input, &server.limits);
-            let part = match piece {
-                Piece::Bytes(bytes) => Some(BodyPart::Bytes(bytes)),
-                Piece::End => Some(BodyPart::End),
-                Piece::Refused(ref refusal) => Some(BodyPart::Broken(&refusal.reason)),
-                Piece::More => None,
-            };
-            let over = matches!(part, Some(BodyPart::End | BodyPart::Broken(_)));
-            if let Some(part) = part {
-                server.service.body_part(exchange, part);
-                self.input.drain(..used);
-                self.deadline.clear();
-                if over {
-                    *body = None;
+        let refusal = loop {
+            let (used, piece) = coming.intake.piece(&self.input, &server.limits);
+            match piece {
+                Piece::Bytes(bytes) => {
+                    server
+                        .service
+                        .body_part(exchange.number, BodyPart::Bytes(bytes));
+                    self.input.drain(..used);
+                    return Poll::Ready(());
                 }
-                return Poll::Ready(());
+                Piece::End => {
+                    server.service.body_part(exchange.number, BodyPart::End);
+                    self.input.drain(..used);
+                    exchange.upload = Upload::Whole;
+                    return Poll::Ready(());
+                }
+                Piece::Refused(refusal) => break refusal,
+                Piece::More => {
+                    self.input.drain(..used);
+                }
             }
-            self.input.drain(..used);
-            let read = self.poll_more(context, began, intake.received());
-            let problem = match ready!(read) {
-                Ok(0) => "the client closed the connection before the body was complete".to_owned(),
-                Ok(_) => continue,
-                Err(error) => error.to_string(),
-            };
-            server
-                .service
-                .body_part(exchange, BodyPart::Broken(&problem));
-            *body = None;
-            return Poll::Ready(());
-        }
+            match ready!(self.poll_more(coming, context)) {
+                Ok(0) => {
+                    break Refusal {
+                        status: 400,
+                        reason: "the client closed the connection before the body was complete"
+                            .to_owned(),
+                    };
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let timed_out = error.kind() == io::ErrorKind::TimedOut;
+                    break Refusal {
+                        status: if timed_out { 408 } else { 400 },
+                        reason: error.to_string(),
+                    };
+                }
+            }
+        };
+        exchange.upload = Upload::Broken;
+        server
+            .service
+            .body_part(exchange.number, BodyPart::Broken(&refusal));
+        Poll::Ready(())
     }
 
     /// Reads more of a body into the input, within the body's time.
     fn poll_more(
         &mut self,
+        coming: &mut Coming,
         context: &mut Context<'_>,
-        began: Instant,
-        received: u64,
     ) -> Poll<io::Result<usize>> {
-        let timeout = self.context.limits.timeouts.body;
-        let now = self.context.engine.clock().now();
-        if self.deadline.poll_expired(context)
-            || is_too_slow(received, now.duration_since(began), timeout)
-        {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the body took too long to come",
-            )));
+        // A `100 Continue` that did not go out at once.
+        while !self.unsent.is_empty() {
+            let Poll::Ready(count) = self.transport.poll_write(context, &self.unsent)? else {
+                break;
+            };
+            self.unsent.drain(..count);
+            self.context.counters.sent(count);
         }
         let mut buffer = self.context.engine.buffers().take_read();
         let read = self.transport.poll_read(context, &mut buffer);
@@ -199,23 +196,37 @@ impl<S: Service> Connection<S> {
             self.input.extend_from_slice(&buffer[..count]);
         }
         self.context.engine.buffers().return_read(buffer);
-        if read.is_pending() && !self.deadline.is_set() {
+        let timeout = self.context.limits.timeouts.body;
+        let now = self.context.engine.clock().now();
+        if read.is_ready() {
+            coming.stop_waiting(now);
+            self.deadline.clear();
+            return read;
+        }
+        if self.deadline.poll_expired(context) || coming.is_too_slow(now, timeout) {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the body took too long to come",
+            )));
+        }
+        if !self.deadline.is_set() {
             self.deadline.set(deadline_after(now, timeout));
         }
-        read
+        Poll::Pending
     }
 
     /// Reads and drops the rest of a body that its handler did not want; ends the connection when that is too much.
-    async fn skip(&mut self, mut body: Box<BodyIntake>) -> io::Result<Next> {
+    async fn skip(&mut self, mut body: Box<Coming>) -> io::Result<Next<S>> {
         self.flush().await?;
-        if body.takes_continue() {
+        if body.intake.takes_continue() {
             // The client was never told to send it.
             return Ok(Next::Close);
         }
-        let (server, began) = (self.context.clone(), Instant::now());
+        self.deadline.clear();
+        let server = self.context.clone();
         let mut skipped = 0;
         loop {
-            let (used, piece) = body.piece(&self.input, &server.limits);
+            let (used, piece) = body.intake.piece(&self.input, &server.limits);
             match piece {
                 Piece::End => {
                     self.input.drain(..used);
@@ -226,12 +237,11 @@ impl<S: Service> Connection<S> {
             }
             let wants_more = matches!(piece, Piece::More);
             self.input.drain(..used);
-            skipped += used as u64;
+            skipped += used;
             if skipped > SKIPPED {
                 return Ok(Next::Close);
             }
-            if wants_more && poll_fn(|context| self.poll_more(context, began, skipped)).await? == 0
-            {
+            if wants_more && poll_fn(|context| self.poll_more(&mut body, context)).await? == 0 {
                 return Ok(Next::Gone);
             }
         }
@@ -241,8 +251,8 @@ impl<S: Service> Connection<S> {
     async fn stream(
         &mut self,
         streamed: Streamed,
-        body: Option<Box<BodyIntake>>,
-    ) -> io::Result<Next> {
+        mut exchange: Exchange<S>,
+    ) -> io::Result<Next<S>> {
         let Streamed {
             mut source,
             mut framing,
@@ -252,54 +262,66 @@ impl<S: Service> Connection<S> {
         loop {
             self.flush().await?;
             self.deadline.clear();
-            let Some(piece) = self.next_piece(&mut *source).await? else {
+            let Some(piece) = self.next_piece(&mut *source, &mut exchange).await? else {
                 break;
             };
             match &mut framing {
                 StreamFraming::Chunked => encode::chunk(&mut self.unsent, &piece),
-                StreamFraming::UntilClose => self.unsent = piece,
+                StreamFraming::UntilClose => self.queue(piece),
                 StreamFraming::Length(left) => {
                     *left = left
                         .checked_sub(piece.len() as u64)
                         .ok_or(io::ErrorKind::InvalidData)?;
-                    self.unsent = piece;
+                    self.queue(piece);
                 }
             }
+            // A source that is never late and a client that takes all at once would keep everybody else waiting.
+            yield_now().await;
         }
         match framing {
             StreamFraming::Chunked => encode::last_chunk(&mut self.unsent),
-            StreamFraming::Length(0) => {}
             // Too short: the client sees that by the connection's end.
-            StreamFraming::Length(_) => return Ok(Next::Gone),
-            StreamFraming::UntilClose => return Ok(Next::Close),
+            StreamFraming::Length(left) if left > 0 => return Ok(Next::Gone),
+            StreamFraming::Length(_) | StreamFraming::UntilClose => {}
         }
         self.flush().await?;
-        match body {
-            _ if !persistent => Ok(Next::Close),
-            Some(body) => Ok(Next::Skip(body)),
-            None => Ok(Next::Read),
+        let upload = exchange.finish();
+        if !persistent || framing == StreamFraming::UntilClose {
+            return Ok(Next::Close);
         }
+        Ok(upload.after_answer())
     }
 
     /// A client that ends its side while a body is streamed to it has gone away, as Node and browsers see it.
-    async fn next_piece(&mut self, source: &mut dyn BodySource) -> io::Result<Option<Vec<u8>>> {
-        let mut watching = true;
+    async fn next_piece(
+        &mut self,
+        source: &mut dyn BodySource,
+        exchange: &mut Exchange<S>,
+    ) -> io::Result<Option<Vec<u8>>> {
+        exchange.watching = true;
         poll_fn(|context| {
-            if let Poll::Ready(piece) = source.poll_piece(context) {
-                return Poll::Ready(piece);
-            }
-            while watching {
-                match self.transport.poll_presence(context) {
-                    Poll::Pending => break,
-                    Poll::Ready(Presence::Sends) => watching = false,
-                    Poll::Ready(Presence::Ended | Presence::Lost) => {
+            loop {
+                if let Poll::Ready(piece) = source.poll_piece(context) {
+                    return Poll::Ready(piece);
+                }
+                match ready!(self.poll_client(exchange, context)) {
+                    Presence::Sends => {}
+                    Presence::Ended | Presence::Lost => {
                         return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                     }
                 }
             }
-            Poll::Pending
         })
         .await
+    }
+
+    /// Puts `bytes` behind what is unsent.
+    fn queue(&mut self, bytes: Vec<u8>) {
+        if self.unsent.is_empty() {
+            self.unsent = bytes;
+        } else {
+            self.unsent.extend_from_slice(&bytes);
+        }
     }
 
     /// Writes what is unsent, as long as the client takes some of it in time.
@@ -368,22 +390,90 @@ impl<S: Service> Connection<S> {
     }
 }
 
-/// An exchange whose answer is awaited; tells the service when nobody waits any more.
-struct Waiting<S: Service> {
+/// A request whose answer is made or sent while its connection waits. Dropped before [`Self::finish`], it tells the service
+/// that the client is gone.
+pub(super) struct Exchange<S: Service> {
     service: Rc<S>,
-    exchange: Option<u64>,
+    number: u64,
+    upload: Upload,
+    /// What the client does is not known yet.
+    watching: bool,
+    over: bool,
 }
 
-impl<S: Service> Waiting<S> {
-    fn answered(mut self) {
-        self.exchange = None;
+impl<S: Service> Exchange<S> {
+    pub(super) fn new(service: Rc<S>, number: u64, upload: Upload) -> Self {
+        Self {
+            service,
+            number,
+            upload,
+            watching: true,
+            over: false,
+        }
+    }
+
+    /// The answer has been sent; what is left of the request's body.
+    fn finish(mut self) -> Upload {
+        self.over = true;
+        self.service.sent(self.number);
+        mem::replace(&mut self.upload, Upload::Whole)
     }
 }
 
-impl<S: Service> Drop for Waiting<S> {
+impl<S: Service> Drop for Exchange<S> {
     fn drop(&mut self) {
-        if let Some(exchange) = self.exchange {
-            self.service.gone(exchange);
+        if !self.over {
+            self.service.gone(self.number);
+        }
+    }
+}
+
+/// What is to come of a request's body while its answer is made.
+pub(super) enum Upload {
+    /// Nothing.
+    Whole,
+    /// The rest of it.
+    Coming(Box<Coming>),
+    /// It stopped, or broke the rules or the limits: nobody knows where the next request would begin.
+    Broken,
+}
+
+impl Upload {
+    pub(super) fn coming(intake: BodyIntake) -> Self {
+        Self::Coming(Box::new(Coming {
+            intake,
+            waited: Duration::ZERO,
+            waits_since: None,
+        }))
+    }
+
+    pub(super) fn after_answer<S: Service>(self) -> Next<S> {
+        match self {
+            Self::Whole => Next::Read,
+            Self::Coming(body) => Next::Skip(body),
+            Self::Broken => Next::Close,
+        }
+    }
+}
+
+/// The rest of a request's body, and how long its client was waited for. The time that the handler takes between two parts
+/// is not the client's.
+pub(super) struct Coming {
+    intake: BodyIntake,
+    waited: Duration,
+    waits_since: Option<Instant>,
+}
+
+impl Coming {
+    fn is_too_slow(&mut self, now: Instant, grace: Duration) -> bool {
+        let since = *self.waits_since.get_or_insert(now);
+        let waited = self.waited + now.duration_since(since);
+        is_too_slow(self.intake.received(), waited, grace)
+    }
+
+    fn stop_waiting(&mut self, now: Instant) {
+        if let Some(since) = self.waits_since.take() {
+            self.waited += now.duration_since(since);
         }
     }
 }

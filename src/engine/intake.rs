@@ -292,6 +292,11 @@ impl BodyIntake {
         self.received
     }
 
+    /// Whether all of it has been taken.
+    pub fn is_over(&self) -> bool {
+        self.decoder.is_finished()
+    }
+
     /// Whether the client still waits for `100 Continue`; once.
     pub fn takes_continue(&mut self) -> bool {
         std::mem::take(&mut self.waits)

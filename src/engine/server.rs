@@ -18,7 +18,7 @@ use super::{
     connection::Connection,
     deadlines::{Deadline, Deadlines},
     intake::{Bodies, Buffered},
-    limits::Limits,
+    limits::{FIRST_REQUEST_AT_END, Limits},
     listener::{ListenAt, Listener},
     service::{Remote, Service},
     socket::Socket,
@@ -73,9 +73,9 @@ impl<S: Service> ServerContext<S> {
         self.connections.draining.get()
     }
 
-    pub(super) fn set_busy(&self, key: usize, busy: bool) {
+    pub(super) fn set_activity(&self, key: usize, activity: Activity) {
         if let Some(entry) = self.connections.entries.borrow_mut().get_mut(key) {
-            entry.busy = busy;
+            entry.activity = activity;
         }
     }
 }
@@ -131,8 +131,8 @@ impl Server {
         &self.counters
     }
 
-    /// Stops listening and lets what runs finish: clients that the system has accepted are still served, idle connections
-    /// close, others after their next answer.
+    /// Stops listening and lets what runs finish: clients that the system has accepted are still served if they ask soon, idle
+    /// connections close, others after their next answer.
     pub fn drain(&self) {
         if self.connections.draining.replace(true) {
             return;
@@ -243,8 +243,19 @@ struct Connections {
 
 struct Entry {
     task: Option<Task<()>>,
-    busy: bool,
+    activity: Activity,
     deadline: usize,
+}
+
+/// What a connection's end would cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activity {
+    /// The first request, which may be on its way.
+    Fresh,
+    /// A request or its answer.
+    Busy,
+    /// Nothing: it is kept for another request.
+    Idle,
 }
 
 impl Connections {
@@ -262,7 +273,7 @@ impl Connections {
         let deadline = self.deadlines.register();
         let entry = Entry {
             task: None,
-            busy: false,
+            activity: Activity::Fresh,
             deadline: deadline.index(),
         };
         let key = self.entries.borrow_mut().insert(entry);
@@ -294,14 +305,15 @@ impl Connections {
         self.wake_waiting();
     }
 
+    /// Ends what is kept for another request, and gives what has just connected a little time for its first.
     fn end_idle(&self) {
-        for (_, entry) in self
-            .entries
-            .borrow()
-            .iter()
-            .filter(|(_, entry)| !entry.busy)
-        {
-            self.deadlines.expire(entry.deadline);
+        let first_request = deadline_after(Instant::now(), FIRST_REQUEST_AT_END);
+        for (_, entry) in self.entries.borrow().iter() {
+            match entry.activity {
+                Activity::Fresh => self.deadlines.bring_forward(entry.deadline, first_request),
+                Activity::Busy => {}
+                Activity::Idle => self.deadlines.expire(entry.deadline),
+            }
         }
     }
 
@@ -359,7 +371,7 @@ async fn serve_tls<S: Service>(
     deadline: Deadline,
     key: usize,
 ) {
-    if let Some(stream) = Box::pin(handshake(&context, socket)).await {
+    if let Some(stream) = Box::pin(handshake(&context, socket, &deadline)).await {
         let transport = Transport::Tls(Box::new(stream));
         Connection::new(context.clone(), transport, remote, deadline, key)
             .run()
@@ -369,11 +381,16 @@ async fn serve_tls<S: Service>(
 }
 
 /// A client that fails the handshake, or takes too long for it, has been told by TLS itself: nothing else is left to do.
-async fn handshake<S: Service>(context: &ServerContext<S>, socket: Socket) -> Option<TlsStream> {
+async fn handshake<S: Service>(
+    context: &ServerContext<S>,
+    socket: Socket,
+    deadline: &Deadline,
+) -> Option<TlsStream> {
     let tls = context.tls.as_ref()?;
-    let deadline = deadline_after(Instant::now(), context.limits.timeouts.handshake);
+    let timeouts = &context.limits.timeouts;
+    deadline.set(deadline_after(Instant::now(), timeouts.handshake));
     let timeout = async {
-        context.engine.timers().sleep_until(deadline).await;
+        deadline.passed().await;
         None
     };
     or(async { tls.accept(socket).await.ok() }, timeout).await

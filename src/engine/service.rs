@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::answer::Shape;
+use super::{answer::Shape, intake::Refusal};
 use crate::wire::RequestHead;
 
 /// Answers the requests of a server's connections.
@@ -16,11 +16,15 @@ pub trait Service: 'static {
     /// Answers `request` into `out`, or says that the answer comes later. `out` holds earlier answers already.
     fn respond(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Reply;
 
-    /// The answer of an exchange that was to come later, once.
+    /// The answer of an exchange that was to come later, once. The exchange is then over, unless the answer has a body that
+    /// follows.
     fn poll_answer(&self, exchange: u64, context: &mut Context<'_>) -> Poll<Answer>;
 
-    /// Nobody waits for the exchange's answer any more: its client is gone.
+    /// Nobody takes the exchange's answer any more: its client is gone.
     fn gone(&self, exchange: u64);
+
+    /// The body of the exchange's answer has been sent.
+    fn sent(&self, exchange: u64);
 
     /// The client has ended its side; it may still read the answer.
     fn client_ended(&self, exchange: u64);
@@ -82,8 +86,9 @@ pub enum BodyPart<'b> {
     Bytes(&'b [u8]),
     /// That was all.
     End,
-    /// It does not come to its end, for this reason.
-    Broken(&'b str),
+    /// It does not come to its end. What the client is told if the service has nothing else to say; the connection ends
+    /// with the answer.
+    Broken(&'b Refusal),
 }
 
 /// What a service did with a request.
@@ -93,8 +98,8 @@ pub enum Reply {
         /// False when the answer says `Connection: close`.
         persistent: bool,
     },
-    /// The answer's head is written, and its body follows.
-    Streamed(Streamed),
+    /// The answer's head is written, and its body follows, under this number.
+    Streamed(u64, Streamed),
     /// The answer comes later, under this number.
     Later(u64),
 }

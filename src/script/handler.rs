@@ -13,27 +13,31 @@ use mlua::prelude::{LuaFunction, LuaResult, LuaString, LuaTable, LuaValue};
 use super::{Script, request_fields::text, scheduler::Delivery};
 use crate::engine::{
     answer::{AnswerError, AnswerWriter, Shape},
+    intake::Refusal,
     service::{
         Answer, BodyPart, BodySource, Remote, Reply, Request, RequestBody, Rest, Service, Streamed,
     },
 };
+use crate::wire::encode;
 
 /// What a client is told when its handler failed; the script's error goes to the error hook.
 const FAILED: &str = "the server failed to answer";
 
-/// The exchanges whose handlers wait, by number.
+/// The exchanges that are not over, by number.
 #[derive(Default)]
 pub struct Exchanges {
-    waiting: RefCell<HashMap<u64, Exchange>>,
+    open: RefCell<HashMap<u64, Exchange>>,
 }
 
-/// An exchange whose handler waits, or may wait for the request's body.
+/// An exchange whose handler waits, or may wait for the request's body, or whose answer's body is sent.
 struct Exchange {
     shape: Shape,
     answer: Option<Answer>,
     connection: Option<Waker>,
     client_ended: bool,
     body: BodyPipe,
+    /// Why the request's body does not come to its end.
+    broken: Option<Refusal>,
 }
 
 /// A streamed request body between the connection and the script, one part at a time.
@@ -49,29 +53,33 @@ struct BodyPipe {
 impl Exchanges {
     /// Whether the client of an exchange has ended its side, or is gone altogether.
     pub fn is_client_gone(&self, number: u64) -> bool {
-        self.waiting
+        self.open
             .borrow()
             .get(&number)
             .is_none_or(|exchange| exchange.client_ended)
     }
 
-    /// Takes a handler's late answer.
+    /// Takes a handler's late answer. When its client is gone, the function that would have made its body learns that.
     pub fn answer(&self, script: &Script, number: u64, answer: HandlerAnswer) {
-        let Some(shape) = self
-            .waiting
-            .borrow()
-            .get(&number)
-            .map(|exchange| exchange.shape)
-        else {
+        let exchanges = self.open.borrow();
+        let exchange = exchanges.get(&number);
+        let known = exchange.map(|exchange| (exchange.shape, exchange.broken.clone()));
+        drop(exchanges);
+        let Some((shape, broken)) = known else {
+            drop(take_source(script, &answer));
             return;
         };
         let mut bytes = Vec::new();
-        let rest = match write_answer(script, shape, answer, &mut bytes) {
-            Reply::Streamed(streamed) => Rest::Body(streamed),
-            Reply::Written { persistent: true } => Rest::Next,
-            _ => Rest::Close,
+        let rest = match broken.filter(|_| answer.status.is_none()) {
+            // The handler had nothing to say to what it got of the body.
+            Some(refusal) => {
+                let date = script.engine.clock().date();
+                encode::error_response(&mut bytes, refusal.status, &date, &refusal.reason);
+                Rest::Close
+            }
+            None => write_answer(script, shape, answer, &mut bytes),
         };
-        if let Some(exchange) = self.waiting.borrow_mut().get_mut(&number) {
+        if let Some(exchange) = self.open.borrow_mut().get_mut(&number) {
             exchange.answer = Some(Answer { bytes, rest });
             exchange.connection.take().into_iter().for_each(Waker::wake);
         }
@@ -83,11 +91,11 @@ impl Exchanges {
     /// When it does not come to its end.
     pub async fn read_body(script: Weak<Script>, number: u64) -> Result<Delivery, String> {
         let part = poll_fn(|context| {
-            let gone = Err("the client is gone".to_owned());
+            let gone = Err("the client is gone or has its answer".to_owned());
             let Some(script) = script.upgrade() else {
                 return Poll::Ready(gone);
             };
-            let mut exchanges = script.exchanges.waiting.borrow_mut();
+            let mut exchanges = script.exchanges.open.borrow_mut();
             let Some(exchange) = exchanges.get_mut(&number) else {
                 return Poll::Ready(gone);
             };
@@ -111,19 +119,24 @@ impl Exchanges {
         }))
     }
 
-    fn insert(&self, number: u64, shape: Shape) {
-        let exchange = Exchange {
-            shape,
+    /// Keeps an exchange until it is over.
+    fn keep(&self, number: u64, request: &Request<'_>) {
+        let make = || Exchange {
+            shape: request.shape,
             answer: None,
             connection: None,
             client_ended: false,
-            body: BodyPipe::default(),
+            body: BodyPipe {
+                over: matches!(request.body, RequestBody::Whole(_)),
+                ..BodyPipe::default()
+            },
+            broken: None,
         };
-        self.waiting.borrow_mut().entry(number).or_insert(exchange);
+        self.open.borrow_mut().entry(number).or_insert_with(make);
     }
 
     fn remove(&self, number: u64) -> bool {
-        let exchange = self.waiting.borrow_mut().remove(&number);
+        let exchange = self.open.borrow_mut().remove(&number);
         let existed = exchange.is_some();
         // A reader learns that nothing more comes.
         exchange
@@ -192,11 +205,11 @@ impl Service for LuauService {
         let number = script.next_number();
         let streamed = matches!(request.body, RequestBody::Streamed);
         if streamed {
-            script.exchanges.insert(number, request.shape);
+            script.exchanges.keep(number, request);
         }
         let answer = match self.call(number, request) {
             Ok((LuaValue::Boolean(false), ..)) => {
-                script.exchanges.insert(number, request.shape);
+                script.exchanges.keep(number, request);
                 return Reply::Later(number);
             }
             Ok((status, body, headers)) => HandlerAnswer {
@@ -213,10 +226,17 @@ impl Service for LuauService {
                 }
             }
         };
+        let rest = write_answer(&script, request.shape, answer, out);
+        if let Rest::Body(streamed) = rest {
+            script.exchanges.keep(number, request);
+            return Reply::Streamed(number, streamed);
+        }
         if streamed {
             script.exchanges.remove(number);
         }
-        write_answer(&script, request.shape, answer, out)
+        Reply::Written {
+            persistent: matches!(rest, Rest::Next),
+        }
     }
 
     fn poll_answer(&self, number: u64, context: &mut Context<'_>) -> Poll<Answer> {
@@ -227,7 +247,7 @@ impl Service for LuauService {
         let Some(script) = self.script.upgrade() else {
             return Poll::Ready(lost);
         };
-        let mut exchanges = script.exchanges.waiting.borrow_mut();
+        let mut exchanges = script.exchanges.open.borrow_mut();
         let Some(exchange) = exchanges.get_mut(&number) else {
             return Poll::Ready(lost);
         };
@@ -236,7 +256,9 @@ impl Service for LuauService {
             return Poll::Pending;
         };
         drop(exchanges);
-        script.exchanges.remove(number);
+        if !matches!(answer.rest, Rest::Body(_)) {
+            script.exchanges.remove(number);
+        }
         Poll::Ready(answer)
     }
 
@@ -249,11 +271,17 @@ impl Service for LuauService {
         }
     }
 
+    fn sent(&self, number: u64) {
+        if let Some(script) = self.script.upgrade() {
+            script.exchanges.remove(number);
+        }
+    }
+
     fn client_ended(&self, number: u64) {
         let Some(script) = self.script.upgrade() else {
             return;
         };
-        if let Some(exchange) = script.exchanges.waiting.borrow_mut().get_mut(&number) {
+        if let Some(exchange) = script.exchanges.open.borrow_mut().get_mut(&number) {
             exchange.client_ended = true;
         }
     }
@@ -262,7 +290,7 @@ impl Service for LuauService {
         let Some(script) = self.script.upgrade() else {
             return Poll::Pending;
         };
-        let mut exchanges = script.exchanges.waiting.borrow_mut();
+        let mut exchanges = script.exchanges.open.borrow_mut();
         let Some(exchange) = exchanges.get_mut(&number) else {
             return Poll::Pending;
         };
@@ -277,7 +305,7 @@ impl Service for LuauService {
         let Some(script) = self.script.upgrade() else {
             return;
         };
-        let mut exchanges = script.exchanges.waiting.borrow_mut();
+        let mut exchanges = script.exchanges.open.borrow_mut();
         let Some(exchange) = exchanges.get_mut(&number) else {
             return;
         };
@@ -287,18 +315,22 @@ impl Service for LuauService {
         body.part = Some(match part {
             BodyPart::Bytes(bytes) => Ok(Some(bytes.to_vec())),
             BodyPart::End => Ok(None),
-            BodyPart::Broken(reason) => Err(reason.to_owned()),
+            BodyPart::Broken(refusal) => Err(refusal.reason.clone()),
         });
         body.reader.take().into_iter().for_each(Waker::wake);
+        if let BodyPart::Broken(refusal) = part {
+            exchange.broken = Some(refusal.clone());
+            exchange.shape = exchange.shape.last();
+        }
     }
 }
 
 /// Encodes a handler's answer, or a 500 in its place when there is none or it can't be sent.
-fn write_answer(script: &Script, shape: Shape, answer: HandlerAnswer, out: &mut Vec<u8>) -> Reply {
+fn write_answer(script: &Script, shape: Shape, answer: HandlerAnswer, out: &mut Vec<u8>) -> Rest {
     let date = script.engine.clock().date();
     if let Some(status) = answer.status {
         match try_write(script, shape, status, &answer, &date, out) {
-            Ok(reply) => return reply,
+            Ok(rest) => return rest,
             Err(problem) => {
                 script.report(&format!("cannot send the handler's answer: {problem}"), "")
             }
@@ -308,9 +340,7 @@ fn write_answer(script: &Script, shape: Shape, answer: HandlerAnswer, out: &mut 
         writer.field(b"Content-Type", b"text/plain")?;
         writer.finish(&date, FAILED.as_bytes())
     });
-    Reply::Written {
-        persistent: written.unwrap_or(false),
-    }
+    after(written.unwrap_or(false))
 }
 
 fn try_write(
@@ -320,11 +350,8 @@ fn try_write(
     answer: &HandlerAnswer,
     date: &str,
     out: &mut Vec<u8>,
-) -> Result<Reply, String> {
-    let source = answer
-        .body
-        .as_u64()
-        .map(|number| script.sources.take(number));
+) -> Result<Rest, String> {
+    let source = take_source(script, answer);
     let mut writer = AnswerWriter::begin(out, shape, status).map_err(shown)?;
     if let Some(headers) = &answer.headers {
         for pair in headers.pairs::<LuaValue, LuaValue>() {
@@ -342,31 +369,37 @@ fn try_write(
         (Some(source), _) => finish_streamed(writer, source, date),
         (None, LuaValue::String(body)) => writer
             .finish(date, &body.as_bytes())
-            .map(written)
+            .map(after)
             .map_err(shown),
-        (None, _) => writer.finish(date, b"").map(written).map_err(shown),
+        (None, _) => writer.finish(date, b"").map(after).map_err(shown),
     }
 }
 
-fn written(persistent: bool) -> Reply {
-    Reply::Written { persistent }
+/// What makes the answer's body, if that is not a string; none inside when the source was taken before.
+fn take_source(script: &Script, answer: &HandlerAnswer) -> Option<Option<Box<dyn BodySource>>> {
+    let number = answer.body.as_u64();
+    number.map(|number| script.sources.take(number))
+}
+
+fn after(persistent: bool) -> Rest {
+    if persistent { Rest::Next } else { Rest::Close }
 }
 
 fn finish_streamed(
     mut writer: AnswerWriter<'_>,
     source: Option<Box<dyn BodySource>>,
     date: &str,
-) -> Result<Reply, String> {
+) -> Result<Rest, String> {
     let Some(source) = source else {
         return Err(writer.give_up("its body was sent already".to_owned()));
     };
     Ok(match writer.finish_streamed(date).map_err(shown)? {
-        (Some(framing), persistent) => Reply::Streamed(Streamed {
+        (Some(framing), persistent) => Rest::Body(Streamed {
             source,
             framing,
             persistent,
         }),
-        (None, persistent) => Reply::Written { persistent },
+        (None, persistent) => after(persistent),
     })
 }
 

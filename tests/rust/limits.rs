@@ -1,6 +1,7 @@
 //! The server's limits, one by one, as a raw client meets them: small configured values, and what comes beyond them.
 
 use std::{
+    fs,
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
     os::unix::net::UnixStream,
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
     certificates::Authority,
@@ -93,6 +94,38 @@ fn the_time_of_a_head_runs_from_its_first_byte() {
             .unwrap();
         assert_eq!(read_response(&mut stream).1, "GET /a ");
     }
+}
+
+#[test]
+fn each_of_two_heads_that_follow_each_other_has_its_own_time() {
+    let server = Server::with_options("timeout = { header = 0.3 },", ECHO);
+    let mut stream = server.connect();
+    for piece in [
+        "GET /a HTTP/1.1\r\n",
+        "Host: a\r\n\r\nGET /b HTTP/1.1\r\n",
+        "Host: a\r\n\r\n",
+    ] {
+        stream.write_all(piece.as_bytes()).unwrap();
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(read_response(&mut stream).1, "GET /a ");
+    assert_eq!(read_response(&mut stream).1, "GET /b ");
+}
+
+#[test]
+fn a_head_that_began_while_a_handler_waited_has_its_time_too() {
+    let server = Server::with_options(
+        "timeout = { header = 0.3 },",
+        "task.wait(0.05) return request.path",
+    );
+    let mut stream = server.connect();
+    stream.write_all(b"GET /a HTTP/1.1\r\n").unwrap();
+    thread::sleep(Duration::from_millis(50));
+    stream.write_all(b"Host: a\r\n\r\nGET /b HT").unwrap();
+    assert_eq!(read_response(&mut stream).1, "/a");
+    let began = Instant::now();
+    assert_refused(&read_to_end(&mut stream), 408);
+    assert_took_the_timeout(began);
 }
 
 #[test]
@@ -207,6 +240,80 @@ return tostring(length)
     thread::sleep(Duration::from_millis(50));
     stream.write_all(&[b'x'; 100]).unwrap();
     assert_eq!(read_response(&mut stream).1, "300");
+}
+
+#[test]
+fn a_body_that_its_handler_does_not_want_has_the_same_time_and_the_connection_goes_on() {
+    let server = Server::with_options(
+        "streambody = true, timeout = { header = 0.2, body = 0.3 },",
+        "return request.path",
+    );
+    let mut stream = server.connect();
+    stream
+        .write_all(b"POST /a HTTP/1.1\r\nHost: a\r\n")
+        .unwrap();
+    thread::sleep(Duration::from_millis(50));
+    stream.write_all(b"Content-Length: 8192\r\n\r\n").unwrap();
+    assert_eq!(read_response(&mut stream).1, "/a");
+    for _ in 0..4 {
+        thread::sleep(Duration::from_millis(150));
+        stream.write_all(&[b'x'; 2048]).unwrap();
+    }
+    stream
+        .write_all(b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    assert_eq!(read_response(&mut stream).1, "/b");
+}
+
+const UPLOAD: &str = r#"
+local length = 0
+for piece in request:pieces() do length += #piece end
+return tostring(length)
+"#;
+
+#[test]
+fn a_streamed_body_that_stops_is_a_408_when_its_handler_does_not_know_better() {
+    let server = Server::with_options("streambody = true, timeout = { body = 0.3 },", UPLOAD);
+    let mut stream = server.connect();
+    stream.write_all(POST_8192).unwrap();
+    stream.write_all(&[b'x'; 4096]).unwrap();
+    let began = Instant::now();
+    assert_refused(&read_to_end(&mut stream), 408);
+    assert_took_the_timeout(began);
+    let mut stream = server.connect();
+    let began = Instant::now();
+    stream.write_all(POST_8192).unwrap();
+    assert_refused(&dribble(&mut stream), 408);
+    assert_took_the_timeout(began);
+}
+
+#[test]
+fn what_follows_a_broken_streamed_body_is_never_taken_for_a_request() {
+    let handler = r#"
+print(request.path)
+local fine, problem = pcall(function()
+	for piece in request:pieces() do end
+end)
+if request.path == "/late" then task.wait(0.01) end
+if request.path == "/stream" then
+	local pieces = { "str", "eam" }
+	return { body = function() return table.remove(pieces, 1) end }
+end
+return tostring(problem)
+"#;
+    let mut server = Server::with_options("streambody = true,", handler);
+    for path in ["/now", "/late", "/stream"] {
+        let answer = server.exchange(
+            format!(
+                "POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        assert_eq!(server.next_line(), path);
+    }
 }
 
 // timeout.idle
@@ -352,6 +459,40 @@ fn a_head_beyond_maxheadersize_is_a_431_and_a_line_beyond_it_a_414() {
     // Without an end in sight, too.
     let endless = format!("GET / HTTP/1.1\r\nX: {}", "f".repeat(200));
     assert_refused(&server.exchange(endless.as_bytes()), 431);
+}
+
+#[test]
+fn a_body_beyond_maxbodysize_is_a_413_by_its_length_and_by_its_chunks() {
+    for option in ["", "streambody = true,"] {
+        let server = Server::with_options(
+            &format!("maxbodysize = 10, {option}"),
+            r#"
+local length = #request.body
+if request.path == "/streamed" then
+	for piece in request:pieces() do length += #piece end
+end
+return tostring(length)
+"#,
+        );
+        let path = if option.is_empty() { "/" } else { "/streamed" };
+        let begin = format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
+        for (rest, status) in [
+            ("Content-Length: 10\r\n\r\n0123456789", 200),
+            ("Content-Length: 11\r\n\r\n", 413),
+            ("Content-Length: 11\r\n\r\n0123456789a", 413),
+            (
+                "Transfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n4\r\n6789\r\n0\r\n\r\n",
+                200,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n5\r\n6789a",
+                413,
+            ),
+        ] {
+            let answer = server.exchange(format!("{begin}{rest}").as_bytes());
+            assert_refused(&answer, status);
+        }
+    }
 }
 
 #[test]
@@ -584,4 +725,58 @@ fn a_unix_socket_that_was_left_behind_is_taken_over() {
     server.signal("-TERM");
     assert!(server.child.wait().unwrap().success());
     assert!(!path.exists());
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let path = socket_path("file");
+    fs::write(&path, "precious").unwrap();
+    let refused = refusal_at(&path);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious", "{refused}");
+    assert!(
+        refused.starts_with("false\tfailed to listen on"),
+        "{refused}"
+    );
+    fs::remove_file(&path).unwrap();
+}
+
+// request:closed()
+
+#[test]
+fn a_request_is_closed_when_its_client_has_gone() {
+    for option in ["", "streambody = true,"] {
+        let mut server = Server::with_options(
+            option,
+            r#"
+print(request:closed())
+task.wait()
+print(request:closed())
+local patience = 400
+while not request:closed() and patience > 0 do
+	patience -= 1
+	task.wait(0.005)
+end
+print(if patience > 0 then "gone" else "not noticed")
+return ""
+"#,
+        );
+        for way in ["end of sending", "close", "reset"] {
+            let mut stream = server.connect();
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                .unwrap();
+            assert_eq!(server.next_line(), "false");
+            assert_eq!(server.next_line(), "false");
+            match way {
+                "end of sending" => stream.shutdown(Shutdown::Write).unwrap(),
+                "close" => drop(stream.try_clone().unwrap()),
+                _ => SockRef::from(&stream)
+                    .set_linger(Some(Duration::ZERO))
+                    .unwrap(),
+            }
+            let kept = (way == "end of sending").then_some(stream);
+            assert_eq!(server.next_line(), "gone", "{way}");
+            drop(kept);
+        }
+    }
 }
