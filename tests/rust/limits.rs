@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -672,14 +672,14 @@ fn socket_path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("lute-net-{}-{name}.socket", std::process::id()))
 }
 
-fn serve_at(path: &PathBuf) -> Server {
+fn serve_at(path: &Path) -> Server {
     Server::with_options(
         &format!("socketpath = '{}',", path.display()),
         "if request.path == '/close' then running:close() end return request.remote",
     )
 }
 
-fn ask_at(path: &PathBuf) -> String {
+fn ask_at(path: &Path) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(get("/").as_bytes()).unwrap();
@@ -687,7 +687,7 @@ fn ask_at(path: &PathBuf) -> String {
 }
 
 /// What `serve` says to a path that it must not take.
-fn refusal_at(path: &PathBuf) -> String {
+fn refusal_at(path: &Path) -> String {
     let script = Script::new(&format!(
         r#"
 local fine, problem = pcall(require("@lute/net/server").serve, {{ socketpath = "{}", handler = print }})
