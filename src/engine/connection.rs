@@ -50,14 +50,20 @@ enum Phase {
     Body(Instant),
 }
 
+/// Bytes of answers to pipelined requests that are made before they are sent: a client that asks for much at once does
+/// not fill the memory with it.
+const BATCH: usize = 256 * 1024;
+
 /// What a connection does next.
 pub(super) enum Next {
     /// Read.
     Read,
+    /// Send what was answered, then go on with what was read.
+    Send,
     /// Wait for an answer, and hand on the request's body while it is made.
     Await(u64, Option<Box<BodyIntake>>),
     /// Send a body; the rest of the request's own may still be on its way.
-    Send(Streamed, Option<Box<BodyIntake>>),
+    Stream(Streamed, Option<Box<BodyIntake>>),
     /// Read what is left of a request's body, since its answer did not need it.
     Skip(Box<BodyIntake>),
     /// End the connection gracefully.
@@ -170,6 +176,9 @@ impl<S: Service> Connection<S> {
     fn advance(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Next) {
         let mut used = 0;
         while used < input.len() {
+            if out.len() >= BATCH {
+                return (used, Next::Send);
+            }
             let mut storage = FieldStorage::new();
             let server = &self.context;
             let (taken, result) = self.intake.next(
@@ -247,7 +256,7 @@ impl<S: Service> Connection<S> {
         };
         match server.service.respond(&request, out) {
             Reply::Later(exchange) => Next::Await(exchange, intake),
-            Reply::Streamed(streamed) => Next::Send(streamed, intake),
+            Reply::Streamed(streamed) => Next::Stream(streamed, intake),
             Reply::Written { persistent: false } => Next::Close,
             Reply::Written { persistent: true } => intake.map_or(Next::Read, Next::Skip),
         }

@@ -36,7 +36,7 @@ impl<S: Service> Connection<S> {
         loop {
             let step = match next {
                 Next::Gone => return false,
-                Next::Read => self.flush().await.map(|()| None),
+                Next::Read | Next::Send => self.flush().await.map(|()| None),
                 Next::Close => {
                     // The client may be gone by now: then there is nothing left to end.
                     let _ = self.end().await;
@@ -44,7 +44,7 @@ impl<S: Service> Connection<S> {
                 }
                 Next::Skip(body) => self.skip(body).await.map(Some),
                 Next::Await(exchange, body) => self.answer_later(exchange, body).await.map(Some),
-                Next::Send(streamed, body) => self.stream(streamed, body).await.map(Some),
+                Next::Stream(streamed, body) => self.stream(streamed, body).await.map(Some),
             };
             next = match step {
                 Err(_) => return false,
@@ -80,9 +80,9 @@ impl<S: Service> Connection<S> {
             Awaited::Gone => return Ok(Next::Gone),
         };
         waiting.answered();
-        self.unsent = answer.bytes;
+        self.unsent.extend_from_slice(&answer.bytes);
         match answer.rest {
-            Rest::Body(streamed) => return Ok(Next::Send(streamed, body)),
+            Rest::Body(streamed) => return Ok(Next::Stream(streamed, body)),
             Rest::Close => return Ok(Next::Close),
             Rest::Next => self.flush().await?,
         }
