@@ -3,6 +3,7 @@
 mod certificates;
 mod command;
 mod idle_cpu;
+mod limits;
 mod raw_http;
 mod runtime;
 mod support;

@@ -7,7 +7,8 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStdout, Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 /// How long a test waits for what must come.
@@ -56,12 +57,21 @@ pub struct Server {
 impl Server {
     /// Serves with `handler`, the body of a Luau function of `request`.
     pub fn with_handler(handler: &str) -> Self {
+        Self::with_options("", handler)
+    }
+
+    /// As [`Self::with_handler`], with more fields in the config table. [`Self::activity`] is answered beside the handler.
+    pub fn with_options(options: &str, handler: &str) -> Self {
         Self::start(&format!(
             r#"
 local server = require("@lute/net/server")
 local client = require("@lute/net/client")
 local task = require("@lute/task")
-local running = server.serve({{ port = 0, handler = function(request, running)
+local running = server.serve({{ port = 0, {options} handler = function(request, running)
+if request.path == "/activity" then
+	local stats = running:stats()
+	return `{{stats.connections - 1}} {{stats.inflight}}`
+end
 {handler}
 end }})
 print(running.port)
@@ -112,6 +122,33 @@ print(running.port)
         read_to_end(&mut stream)
     }
 
+    /// The connections, besides the one that asks, and the requests in flight, as the script's `stats()` has them.
+    pub fn activity(&self) -> (usize, usize) {
+        let answer =
+            self.exchange(b"GET /activity HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let (connections, in_flight) = body.split_once(' ').unwrap();
+        (connections.parse().unwrap(), in_flight.parse().unwrap())
+    }
+
+    /// Descriptors the process has open.
+    pub fn descriptors(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.child.id());
+        fs::read_dir(path).unwrap().count()
+    }
+
+    /// The script's next line of output.
+    pub fn next_line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Sends the process a signal (`-TERM`).
+    pub fn signal(&self, signal: &str) {
+        kill(signal, &self.child.id().to_string());
+    }
+
     /// CPU time the process has used, user and system.
     pub fn cpu_time(&self) -> Duration {
         let text = fs::read_to_string(format!("/proc/{}/schedstat", self.child.id())).unwrap();
@@ -139,14 +176,28 @@ impl Drop for Server {
     }
 }
 
-pub fn read_to_end(stream: &mut TcpStream) -> String {
+/// Sends a signal to `process`, or to a process group when it begins with `-`.
+pub fn kill(signal: &str, process: &str) {
+    let status = Command::new("kill").args([signal, "--", process]).status();
+    assert!(status.unwrap().success());
+}
+
+pub fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !happened() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub fn read_to_end(stream: &mut impl Read) -> String {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Reads one response with a Content-Length: head and body.
-pub fn read_response(stream: &mut TcpStream) -> (String, String) {
+pub fn read_response(stream: &mut impl Read) -> (String, String) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

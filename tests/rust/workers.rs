@@ -6,14 +6,14 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::TcpStream,
     os::unix::process::CommandExt,
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Child, ChildStdout, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::support::{PATIENCE, Script, command, read_response, read_to_end};
+use crate::support::{PATIENCE, Script, command, kill, read_response, read_to_end, wait_until};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
@@ -117,22 +117,9 @@ impl Drop for Workers {
     }
 }
 
-fn kill(signal: &str, process: &str) {
-    let status = Command::new("kill").args([signal, "--", process]).status();
-    assert!(status.unwrap().success());
-}
-
 fn is_alive(process: u32) -> bool {
     // Who adopts a dead orphan may be slow to take notice: a zombie is as good as gone.
     fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !happened() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 fn run_workers(count: &str, script: &Script, arguments: &[&str]) -> Output {
