@@ -4,7 +4,7 @@ use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -531,7 +531,7 @@ fn socket_path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("lute-net-{}-{name}.socket", std::process::id()))
 }
 
-fn serve_at(path: &PathBuf) -> Server {
+fn serve_at(path: &Path) -> Server {
     Server::with_options(
         &format!("socketpath = '{}',", path.display()),
         "if request.path == '/close' then running:close() end return request.remote",
@@ -546,7 +546,7 @@ fn ask_at(path: &PathBuf) -> String {
 }
 
 /// What `serve` says to a path that it must not take.
-fn refusal_at(path: &PathBuf) -> String {
+fn refusal_at(path: &Path) -> String {
     let script = Script::new(&format!(
         r#"
 local fine, problem = pcall(require("@lute/net/server").serve, {{ socketpath = "{}", handler = print }})
