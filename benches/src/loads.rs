@@ -55,6 +55,8 @@ pub enum Work {
     Client { at_once: usize },
     /// From exec to exit of a script of one line.
     StartUp,
+    /// A step of an idle runtime, in this very process.
+    Step,
 }
 
 /// Connections of the loads that do not say otherwise.
@@ -207,6 +209,12 @@ pub fn all() -> Vec<Load> {
             "Start-up: exec to exit with a script of one line",
             Work::StartUp,
             start_up_rows(),
+        ),
+        load(
+            "step",
+            "`step()` of an idle runtime that serves",
+            Work::Step,
+            vec![row("lute-net", Peer::LuteNet, Variant::Usual, "lute-net")],
         ),
     ]
 }

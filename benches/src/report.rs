@@ -96,22 +96,35 @@ pub fn memory(load: &Load, outcomes: &[Outcome<Memory>]) -> String {
     table
 }
 
-/// Wall time of a whole process.
+/// Wall time from exec to exit.
 pub fn start_up(load: &Load, outcomes: &[Outcome<Duration>]) -> String {
+    times(load, outcomes, "wall ms", 1e3)
+}
+
+/// Time of a step of an idle runtime.
+pub fn step(load: &Load, outcomes: &[Outcome<Duration>]) -> String {
+    times(load, outcomes, "µs a step", 1e6)
+}
+
+fn times(load: &Load, outcomes: &[Outcome<Duration>], unit: &str, per_second: f64) -> String {
     let mut table = heading(load);
-    table.push_str("| row | runs | wall ms |\n|---|--:|--:|\n");
+    let _ = writeln!(table, "| row | runs | {unit} |\n|---|--:|--:|");
     for (row, outcome) in load.rows.iter().zip(outcomes) {
         let Ok(samples) = outcome else {
             write_broken(&mut table, row, 2);
             continue;
         };
-        let wall = Spread::of(samples.iter().map(|elapsed| elapsed.as_secs_f64() * 1e3));
+        let spread = Spread::of(
+            samples
+                .iter()
+                .map(|elapsed| elapsed.as_secs_f64() * per_second),
+        );
         let _ = writeln!(
             table,
             "| {} | {} | {} |",
             row.name,
             samples.len(),
-            wall.with_range(2)
+            spread.with_range(2)
         );
     }
     table

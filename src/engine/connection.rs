@@ -56,14 +56,20 @@ enum Phase {
     Body(Instant),
 }
 
+/// Bytes of answers to pipelined requests that are made before they are sent: a client that asks for much at once does
+/// not fill the memory with it.
+const BATCH: usize = 256 * 1024;
+
 /// What a connection does next.
 pub(super) enum Next<S: Service> {
     /// Read.
     Read,
+    /// Send what was answered, then go on with what was read.
+    Send,
     /// Wait for an answer, and hand on the request's body while it is made.
     Await(Exchange<S>),
     /// Send a body, and hand on the rest of the request's own.
-    Send(Streamed, Exchange<S>),
+    Stream(Streamed, Exchange<S>),
     /// Read what is left of a request's body, since its answer did not need it.
     Skip(Box<Coming>),
     /// End the connection gracefully.
@@ -183,6 +189,9 @@ impl<S: Service> Connection<S> {
     fn advance(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Next<S>) {
         let mut used = 0;
         while used < input.len() {
+            if out.len() >= BATCH {
+                return (used, Next::Send);
+            }
             let mut storage = FieldStorage::new();
             let server = &self.context;
             let (taken, result) = self.intake.next(
@@ -281,7 +290,7 @@ impl<S: Service> Connection<S> {
             }
             Reply::Streamed(number, streamed) => {
                 let exchange = Exchange::new(server.service.clone(), number, upload);
-                Next::Send(streamed, exchange)
+                Next::Stream(streamed, exchange)
             }
             Reply::Written { persistent: false } => Next::Close,
             Reply::Written { persistent: true } => upload.after_answer(),

@@ -1,7 +1,7 @@
 //! Timeouts of connections: many, seldom due, and moved with every request.
 //!
 //! A timer each would cost two operations on an ordered set per request. Here moving a deadline writes one field; a sweep
-//! over all of them comes when the earliest may be due, and no more often than every [`GRAIN`].
+//! over all of them comes when the earliest may be due, and no more often than every tenth of a second.
 
 use std::{
     cell::{Cell, RefCell},

@@ -30,7 +30,7 @@ impl<S: Service> Connection<S> {
         loop {
             let step = match next {
                 Next::Gone => return false,
-                Next::Read => self.flush().await.map(|()| None),
+                Next::Read | Next::Send => self.flush().await.map(|()| None),
                 Next::Close => {
                     // The client may be gone by now: then there is nothing left to end.
                     let _ = self.end().await;
@@ -38,7 +38,7 @@ impl<S: Service> Connection<S> {
                 }
                 Next::Skip(body) => self.skip(body).await.map(Some),
                 Next::Await(exchange) => self.answer_later(exchange).await.map(Some),
-                Next::Send(streamed, exchange) => self.stream(streamed, exchange).await.map(Some),
+                Next::Stream(streamed, exchange) => self.stream(streamed, exchange).await.map(Some),
             };
             next = match step {
                 Err(_) => return false,
@@ -66,7 +66,7 @@ impl<S: Service> Connection<S> {
         };
         self.queue(answer.bytes);
         match answer.rest {
-            Rest::Body(streamed) => return Ok(Next::Send(streamed, exchange)),
+            Rest::Body(streamed) => return Ok(Next::Stream(streamed, exchange)),
             Rest::Close => {
                 exchange.finish();
                 return Ok(Next::Close);

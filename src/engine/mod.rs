@@ -4,7 +4,8 @@
 //! - [`Engine`]: what everything on the thread shares
 //! - [`reactor`]: readiness of sockets; [`timers`]: deadlines; [`deadlines`]: those of connections; [`buffers`]: the shared read and write buffers
 //! - [`socket`]: a non-blocking socket in the reactor; [`transport`]: what a connection's bytes go through
-//! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted
+//! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted; [`counters`]: what is
+//!   counted
 //! - `connection`: one client; [`intake`]: its bytes become requests; `exchange`: answers that take longer
 //! - [`service`]: what is asked of whoever answers; [`answer`]: writes a response
 //! - [`tls`]: encryption; [`files`]: what a request for a file is answered with; [`file_body`]: a file's bytes in pieces
@@ -15,6 +16,7 @@ pub mod buffers;
 pub mod client;
 pub mod clock;
 mod connection;
+pub mod counters;
 pub mod deadlines;
 pub mod dialer;
 mod exchange;

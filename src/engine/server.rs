@@ -16,6 +16,7 @@ use smol::Task;
 use super::{
     Engine,
     connection::Connection,
+    counters::Counters,
     deadlines::{Deadline, Deadlines},
     intake::{Bodies, Buffered},
     limits::{FIRST_REQUEST_AT_END, Limits},
@@ -147,16 +148,11 @@ impl Server {
     /// Ready when no connection is left.
     pub fn emptied(&self) -> impl Future<Output = ()> + use<> {
         let connections = self.connections.clone();
-        poll_fn(move |context| {
-            if connections.entries.borrow().is_empty() {
-                return Poll::Ready(());
+        async move {
+            while !connections.entries.borrow().is_empty() {
+                connections.an_end().await;
             }
-            connections
-                .waits_for_end
-                .borrow_mut()
-                .push(context.waker().clone());
-            Poll::Pending
-        })
+        }
     }
 
     /// Stops listening and drops every connection; how many there were.
@@ -171,64 +167,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// What a server has done so far.
-#[derive(Default)]
-pub struct Counters {
-    requests: Cell<u64>,
-    in_flight: Cell<u64>,
-    received: Cell<u64>,
-    sent: Cell<u64>,
-}
-
-impl Counters {
-    /// Requests, in all.
-    pub fn requests(&self) -> u64 {
-        self.requests.get()
-    }
-
-    /// Requests whose answers are not sent yet.
-    pub fn requests_in_flight(&self) -> u64 {
-        self.in_flight.get()
-    }
-
-    /// Bytes read from clients, TLS not counted.
-    pub fn bytes_received(&self) -> u64 {
-        self.received.get()
-    }
-
-    /// Bytes written to clients, TLS not counted.
-    pub fn bytes_sent(&self) -> u64 {
-        self.sent.get()
-    }
-
-    pub(super) fn request(&self) {
-        self.requests.set(self.requests.get() + 1);
-    }
-
-    pub(super) fn received(&self, bytes: usize) {
-        self.received.set(self.received.get() + bytes as u64);
-    }
-
-    pub(super) fn sent(&self, bytes: usize) {
-        self.sent.set(self.sent.get() + bytes as u64);
-    }
-
-    /// Counts an exchange until the returned value is dropped.
-    pub(super) fn in_flight(self: &Rc<Self>) -> InFlight {
-        self.in_flight.set(self.in_flight.get() + 1);
-        InFlight(self.clone())
-    }
-}
-
-/// An exchange that is not over.
-pub(super) struct InFlight(Rc<Counters>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get() - 1);
     }
 }
 
@@ -349,17 +287,11 @@ impl Connections {
         .await;
     }
 
+    /// Waits until there is room for another connection.
     async fn room(&self) {
-        poll_fn(|context| {
-            if !self.is_full() {
-                return Poll::Ready(());
-            }
-            self.waits_for_end
-                .borrow_mut()
-                .push(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        while self.is_full() {
+            self.an_end().await;
+        }
     }
 }
 

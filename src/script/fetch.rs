@@ -1,14 +1,21 @@
 //! `client.request`: what the script passed becomes a request on the wire, and the response Luau values.
 
-use std::rc::Rc;
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
+use futures_lite::future::or;
 use mlua::IntoLuaMulti;
 use mlua::prelude::{Lua, LuaResult, LuaString, LuaTable};
 use url::Url;
 
 use super::{Script, scheduler::Delivery};
 use crate::{
-    engine::client::{self, ClientRequest, ClientResponse},
+    engine::{
+        client::{self, ClientRequest, ClientResponse},
+        timers::deadline_after,
+    },
     wire::syntax,
 };
 
@@ -32,17 +39,18 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
     let native = lua.create_table()?;
     let script = Rc::downgrade(script);
     let request = move |_: &Lua,
-                        (url, method, fields, body): (
+                        (url, method, fields, body, seconds): (
         LuaString,
         LuaString,
         Vec<LuaString>,
         LuaString,
+        f64,
     )| {
         let Some(script) = script.upgrade() else {
             return Ok((None, Some(super::GONE.to_owned())));
         };
         match prepare(&url, &method, &fields, &body) {
-            Ok((url, request)) => Ok((Some(start(&script, url, request)), None)),
+            Ok((url, request)) => Ok((Some(start(&script, url, request, seconds)), None)),
             Err(problem) => Ok((None, Some(problem))),
         }
     };
@@ -127,12 +135,25 @@ fn with_defaults(fields: Vec<(String, Vec<u8>)>, url: &Url) -> Vec<(String, Vec<
     all
 }
 
-fn start(script: &Rc<Script>, url: Url, request: ClientRequest) -> u64 {
+fn start(script: &Rc<Script>, url: Url, request: ClientRequest, seconds: f64) -> u64 {
     let (engine, pool) = (script.engine.clone(), script.pool.clone());
+    let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    let timeout = engine
+        .timers()
+        .sleep_until(deadline_after(Instant::now(), duration));
     script.scheduler.start(async move {
-        match client::request(&engine, &pool, &request).await {
+        let host = format!("{}:{}", request.host, request.port);
+        let exchange = async {
+            let response = client::request(&engine, &pool, &request).await;
+            response.map_err(|error| error.to_string())
+        };
+        let timeout = async {
+            timeout.await;
+            Err(format!("{host} timed out after {seconds} s"))
+        };
+        match or(exchange, timeout).await {
             Ok(response) => Ok(deliver(response, url.into())),
-            Err(error) => Err(format!("network request failed: {error}")),
+            Err(problem) => Err(format!("network request failed: {problem}")),
         }
     })
 }

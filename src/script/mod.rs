@@ -2,7 +2,7 @@
 //!
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
-//! - [`fetch`]: `client.request`
+//! - [`fetch`]: requests of `client.request`
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`request_fields`]: headers and query for it;
 //!   [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`require`]: those from files

@@ -114,7 +114,7 @@ impl<'h, 'b> RequestHead<'h, 'b> {
 }
 
 /// The fields of a head that [`parse_request`] has taken before, without checking its rules again: a third of the cost.
-/// `storage` holds at most [`MAX_FIELDS`]; of other bytes it finds nothing.
+/// `storage` holds at most [`MAX_FIELDS`](super::MAX_FIELDS); of other bytes it finds nothing.
 pub fn fields_again<'h, 'b>(raw_head: &'b [u8], storage: &'h mut [Field<'b>]) -> &'h [Field<'b>] {
     let first_line = memchr::memchr(b' ', raw_head)
         .and_then(|space| Some(space + memchr::memchr(b'\n', &raw_head[space..])? + 1));

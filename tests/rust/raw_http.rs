@@ -216,3 +216,23 @@ while true do task.deferSelf() end
     assert!(answer.ends_with("answered"), "{answer}");
     assert!(began.elapsed() < Duration::from_secs(2));
 }
+
+#[test]
+fn many_large_answers_asked_for_at_once_do_not_fill_the_memory() {
+    let server = Server::with_handler("return string.rep('x', 1000000)");
+    let mut stream = server.connect();
+    stream
+        .write_all("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000).as_bytes())
+        .unwrap();
+    thread::sleep(Duration::from_millis(300));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes < 60_000, "{kilobytes} kB");
+    for _ in 0..1000 {
+        assert_eq!(read_response(&mut stream).1.len(), 1_000_000);
+    }
+}

@@ -4,6 +4,7 @@ mod clients;
 pub mod memory;
 mod served;
 mod start_up;
+mod step;
 
 use std::io::{IsTerminal, stderr};
 
@@ -62,6 +63,10 @@ pub fn table(load: &Load, plan: &Plan, tools: &Tools, cores: &Cores) -> (String,
                 start_up::sample(row, tools, cores)
             });
             (report::start_up(load, &outcomes), failures(load, &outcomes))
+        }
+        Work::Step => {
+            let outcomes = in_turns(load, plan.rounds, |_| step::sample());
+            (report::step(load, &outcomes), failures(load, &outcomes))
         }
         Work::Client { at_once } => {
             let outcomes = in_turns(load, plan.rounds, |row| {

@@ -71,7 +71,7 @@ fn service(work: &Work) -> Result<Service> {
         Work::IdleHttp { .. } => Ok(Service::Http(Handler::Hello)),
         Work::WebSocketEcho { .. } | Work::IdleWebSocket { .. } => Ok(Service::WebSocketEcho),
         Work::Publish { .. } => Ok(Service::WebSocketPublish),
-        Work::Client { .. } | Work::StartUp => bail!("no load on a server"),
+        Work::Client { .. } | Work::StartUp | Work::Step => bail!("no load on a server"),
     }
 }
 
