@@ -111,11 +111,13 @@ impl<S: Service> Connection<S> {
             ready!(self.poll_part(exchange, context));
             exchange.watching = true;
         }
-        if !exchange.watching {
-            return Poll::Pending;
-        }
-        let presence = ready!(self.transport.poll_presence(context));
-        // Bytes that nobody wants yet hide what comes after them.
+        // Bytes that nobody wants yet hide what comes after them, but for a reset.
+        let presence = if exchange.watching {
+            ready!(self.transport.poll_presence(context))
+        } else {
+            ready!(self.transport.poll_lost(context));
+            Presence::Lost
+        };
         exchange.watching = false;
         Poll::Ready(presence)
     }

@@ -50,7 +50,7 @@ use self::{
 };
 
 /// Tasks run in one go before timers and sockets are looked at again, so that tasks that wake each other starve nobody.
-const TASKS_PER_TURN: usize = 4096;
+const TASKS_PER_TURN: usize = 256;
 
 /// What everything on one thread shares: the executor, the reactor, the timers, the buffers and the clock.
 pub struct Engine {

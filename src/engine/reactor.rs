@@ -157,14 +157,30 @@ impl<S: AsFd> Watched<S> {
             if std::mem::take(&mut side.ready) {
                 return Poll::Ready(Ok(()));
             }
-            match &mut side.waker {
-                Some(waker) => waker.clone_from(context.waker()),
-                none => *none = Some(context.waker().clone()),
-            }
+            side.waits(context);
             if side.interested && slot.attached {
                 return Poll::Pending;
             }
             slot.side(direction).interested = true;
+            match slot.update(&self.reactor.poller, key) {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error)),
+            }
+        })
+    }
+
+    /// Waits until the connection is reset, whatever there is to read before that; nothing else may wait to read
+    /// meanwhile. Where the system does not tell without an interest (kqueue), it waits for ever.
+    pub fn poll_hung_up(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.reactor.with_slot(self.index, |slot, key| {
+            if slot.hung_up {
+                return Poll::Ready(Ok(()));
+            }
+            slot.read.waits(context);
+            if !slot.read.interested {
+                return Poll::Pending;
+            }
+            slot.read.interested = false;
             match slot.update(&self.reactor.poller, key) {
                 Ok(()) => Poll::Pending,
                 Err(error) => Poll::Ready(Err(error)),
@@ -188,6 +204,7 @@ struct Slot {
     descriptor: RawFd,
     generation: u32,
     attached: bool,
+    hung_up: bool,
     read: Side,
     write: Side,
 }
@@ -213,6 +230,7 @@ impl Slot {
             descriptor,
             generation,
             attached: false,
+            hung_up: false,
             read,
             write: Side::default(),
         }
@@ -265,6 +283,7 @@ impl Slot {
         }
         let after = (self.read.interested, self.write.interested);
         let hung_up = event.is_interrupt() || event.is_err() == Some(true);
+        self.hung_up |= hung_up;
         if hung_up && after == (false, false) {
             self.attached = false;
             return poller.delete(self.descriptor());
@@ -277,6 +296,13 @@ impl Slot {
 }
 
 impl Side {
+    fn waits(&mut self, context: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+    }
+
     /// Takes note of an event; whether a task waited for it.
     fn notice(&mut self) -> bool {
         self.ready = true;

@@ -52,6 +52,11 @@ impl Socket {
         self.watched.poll_ready(direction, context)
     }
 
+    /// As [`Watched::poll_hung_up`].
+    pub fn poll_hung_up(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watched.poll_hung_up(context)
+    }
+
     /// How many bytes could be read now without taking them, at most one: `None` when that is not known yet, `Some(0)` at
     /// the end.
     ///

@@ -90,6 +90,12 @@ impl Transport {
         })
     }
 
+    /// Waits until the connection is gone, whatever there is to read before that.
+    pub fn poll_lost(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // An error of the reactor leaves nothing to wait for either.
+        self.socket().poll_hung_up(context).map(drop)
+    }
+
     /// Whether bytes wait to be read.
     pub fn has_unread(&mut self, context: &mut Context<'_>) -> bool {
         match self {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
 use crate::{
     certificates::Authority,
@@ -48,16 +48,6 @@ fn dribble(stream: &mut TcpStream) -> String {
     }
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     format!("{}{}", first[0] as char, read_to_end(stream))
-}
-
-/// A connection whose client's system holds little of what it does not read.
-fn connect_with_small_buffer(server: &Server) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], server.port));
-    socket.connect(&address.into()).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.into()
 }
 
 /// Whether nothing comes for a while.
@@ -378,7 +368,7 @@ fn a_client_that_reads_nothing_is_dropped() {
     let _streams: Vec<_> = ["/now", "/late", "/stream"]
         .into_iter()
         .map(|path| {
-            let mut stream = connect_with_small_buffer(&server);
+            let mut stream = server.connect_with_small_buffer();
             stream.write_all(get(path).as_bytes()).unwrap();
             stream
         })
@@ -392,8 +382,8 @@ fn a_client_that_reads_nothing_is_dropped() {
 #[test]
 fn a_client_that_reads_slowly_is_served_for_as_long_as_it_takes() {
     let server = Server::with_options("timeout = { write = 0.3 },", LARGE);
-    for path in ["/now", "/stream"] {
-        let mut stream = connect_with_small_buffer(&server);
+    for path in ["/now", "/late", "/stream"] {
+        let mut stream = server.connect_with_small_buffer();
         stream.write_all(get(path).as_bytes()).unwrap();
         let (began, mut buffer, mut count) = (Instant::now(), vec![0; 1 << 16], 0);
         while began.elapsed() < TIMEOUT * 2 {

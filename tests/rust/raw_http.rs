@@ -1,7 +1,7 @@
 //! A server under raw bytes: pipelining, requests cut in pieces, and what is refused.
 
 use std::{
-    io::Write,
+    io::{BufReader, Read, Write},
     net::Shutdown,
     thread,
     time::{Duration, Instant},
@@ -36,6 +36,81 @@ fn pipelined_requests_are_answered_in_order_when_handlers_wait() {
     let handler =
         format!("if string.find(request.path, '[02468]$') then task.wait(0.01) end {ECHO}");
     pipelined(16, &handler);
+}
+
+#[test]
+fn pipelined_answers_stay_whole_and_in_order_when_their_client_reads_late() {
+    let server = Server::with_handler(
+        r#"
+local way, number = string.match(request.path, "/(%l+)/(%d+)")
+local body = string.rep(number .. ",", 2 ^ 15)
+if way == "late" or way == "both" then task.wait(0.001) end
+if way == "stream" or way == "both" then
+	local sent = 0
+	return {
+		headers = { ["Content-Length"] = tostring(#body) },
+		body = function()
+			sent += 10000
+			local piece = string.sub(body, sent - 9999, sent)
+			return if piece ~= "" then piece else nil
+		end,
+	}
+end
+return body
+"#,
+    );
+    let paths: Vec<_> = [
+        "now", "now", "late", "stream", "now", "both", "late", "late",
+    ]
+    .repeat(10)
+    .into_iter()
+    .enumerate()
+    .map(|(number, way)| format!("/{way}/{}", 1000 + number))
+    .collect();
+    let requests: String = paths
+        .iter()
+        .map(|path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
+        .collect();
+    let mut stream = server.connect_with_small_buffer();
+    stream.write_all(requests.as_bytes()).unwrap();
+    thread::sleep(Duration::from_millis(100));
+    let mut stream = BufReader::new(stream);
+    for path in paths {
+        let number = &path[path.len() - 4..];
+        let (head, body) = read_response(&mut stream);
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {head}");
+        assert!(body == format!("{number},").repeat(1 << 15), "{path}");
+    }
+}
+
+#[test]
+fn a_body_is_sent_while_the_requests_own_still_comes() {
+    let server = Server::with_options(
+        "streambody = true,",
+        r#"
+if request.path == "/late" then task.wait(0.01) end
+return { body = function(why) return if why then nil else request:read() end }
+"#,
+    );
+    let mut stream = server.connect();
+    for path in ["/now", "/late"] {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let (head, _) = read_response(&mut stream);
+        assert!(
+            head.contains("\r\nTransfer-Encoding: chunked\r\n"),
+            "{head}"
+        );
+        for piece in [b"ping", b"pong"] {
+            stream.write_all(piece).unwrap();
+            let mut chunk = [0; 9];
+            stream.read_exact(&mut chunk).unwrap();
+            assert_eq!(&chunk[3..7], piece);
+        }
+        let mut last = [0; 5];
+        stream.read_exact(&mut last).unwrap();
+        assert_eq!(&last, b"0\r\n\r\n");
+    }
 }
 
 #[test]

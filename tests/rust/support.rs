@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socket2::{Domain, Socket, Type};
+
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -19,6 +21,15 @@ pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lute-net"));
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command
+}
+
+/// As [`command`], in a process that may have so many descriptors.
+pub fn command_with_descriptors(count: usize) -> Command {
+    let mut shell = Command::new("sh");
+    shell.current_dir(env!("CARGO_MANIFEST_DIR"));
+    shell.args(["-c", r#"ulimit -n "$1" && exec "$2" "$3""#, "sh"]);
+    shell.args([&count.to_string(), env!("CARGO_BIN_EXE_lute-net")]);
+    shell
 }
 
 /// A script in a file of its own, which is removed afterwards.
@@ -80,8 +91,13 @@ print(running.port)
 
     /// Runs a script whose first line of output is its port.
     pub fn start(source: &str) -> Self {
+        Self::run(command(), source)
+    }
+
+    /// As [`Self::start`], with a command that takes the script's path.
+    pub fn run(mut command: Command, source: &str) -> Self {
         let script = Script::new(source);
-        let mut child = command()
+        let mut child = command
             .arg(&script.0)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -112,6 +128,16 @@ print(running.port)
         let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
+    }
+
+    /// As [`Self::connect`], with a system that holds little of what is not read.
+    pub fn connect_with_small_buffer(&self) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], self.port));
+        socket.connect(&address.into()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.into()
     }
 
     /// Sends `request` on a connection of its own and reads until the server closes it.
