@@ -47,7 +47,8 @@ struct BodyPipe {
     part: Option<Result<Option<Vec<u8>>, String>>,
     /// No more parts come: it is whole, or broken.
     over: bool,
-    reader: Option<Waker>,
+    /// Usually one.
+    readers: Vec<Waker>,
 }
 
 impl Exchanges {
@@ -106,7 +107,10 @@ impl Exchanges {
                 return Poll::Ready(Ok(None));
             }
             exchange.body.wanted = true;
-            exchange.body.reader = Some(context.waker().clone());
+            let readers = &mut exchange.body.readers;
+            if !readers.iter().any(|one| one.will_wake(context.waker())) {
+                readers.push(context.waker().clone());
+            }
             exchange.connection.take().into_iter().for_each(Waker::wake);
             Poll::Pending
         })
@@ -138,11 +142,9 @@ impl Exchanges {
     fn remove(&self, number: u64) -> bool {
         let exchange = self.open.borrow_mut().remove(&number);
         let existed = exchange.is_some();
-        // A reader learns that nothing more comes.
-        exchange
-            .and_then(|exchange| exchange.body.reader)
-            .into_iter()
-            .for_each(Waker::wake);
+        // Readers learn that nothing more comes.
+        let readers = exchange.map(|exchange| exchange.body.readers);
+        readers.into_iter().flatten().for_each(Waker::wake);
         existed
     }
 }
@@ -317,7 +319,7 @@ impl Service for LuauService {
             BodyPart::End => Ok(None),
             BodyPart::Broken(refusal) => Err(refusal.reason.clone()),
         });
-        body.reader.take().into_iter().for_each(Waker::wake);
+        body.readers.drain(..).for_each(Waker::wake);
         if let BodyPart::Broken(refusal) = part {
             exchange.broken = Some(refusal.clone());
             exchange.shape = exchange.shape.last();

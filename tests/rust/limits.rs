@@ -486,6 +486,14 @@ return tostring(length)
 }
 
 #[test]
+fn a_client_that_sends_all_of_a_body_that_is_too_large_can_read_why_it_was_refused() {
+    let server = Server::with_options("maxbodysize = 10,", ECHO);
+    let mut request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16777216\r\n\r\n".to_vec();
+    request.resize(request.len() + (1 << 24), b'x');
+    assert_refused(&server.exchange(&request), 413);
+}
+
+#[test]
 fn bodies_beyond_maxbuffered_are_503_until_others_are_done() {
     let server = Server::with_options("maxbuffered = 1000,", "return tostring(#request.body)");
     let post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 800\r\n\r\n";

@@ -114,6 +114,33 @@ return { body = function(why) return if why then nil else request:read() end }
 }
 
 #[test]
+fn two_coroutines_that_read_one_body_get_all_of_it_between_them() {
+    let server = Server::with_options(
+        "streambody = true,",
+        r#"
+local length, readers = 0, 2
+for _ = 1, 2 do
+	task.spawn(function()
+		for piece in request:pieces() do length += #piece end
+		readers -= 1
+	end)
+end
+while readers > 0 do task.wait() end
+return tostring(length)
+"#,
+    );
+    let mut stream = server.connect();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n")
+        .unwrap();
+    for piece in ["one,", "two,", "six."] {
+        thread::sleep(Duration::from_millis(10));
+        stream.write_all(piece.as_bytes()).unwrap();
+    }
+    assert_eq!(read_response(&mut stream).1, "12");
+}
+
+#[test]
 fn a_request_that_comes_byte_by_byte_is_answered() {
     let server = Server::with_handler(ECHO);
     let mut stream = server.connect();
