@@ -184,7 +184,7 @@ impl LuauService {
         };
         let raw_head = text(request.raw_head);
         match request.remote {
-            // An IPv4 address and its port fit a number; `luau/server.luau` writes them out when a script asks.
+            // An IPv4 address and its port fit a number; `luau/request.luau` writes them out when a script asks.
             Remote::Internet(std::net::SocketAddr::V4(address)) => {
                 let remote = u64::from(u32::from(*address.ip())) << 16 | u64::from(address.port());
                 self.dispatch

@@ -91,7 +91,18 @@ impl Modules {
         let natives = answers::natives(lua, script)?;
         let answers: LuaTable = luau::load(lua, luau::ANSWERS, (natives, &self.scheduler))?;
         let natives = serve::natives(lua, script)?;
-        let server: LuaTable = luau::load(lua, luau::SERVER, (natives, &self.scheduler, answers))?;
+        let bodies: LuaTable = luau::load(lua, luau::BODIES, (&natives, &self.scheduler))?;
+        let request: LuaTable = luau::load(lua, luau::REQUEST, (&natives, &self.scheduler))?;
+        let settings_of: LuaFunction = luau::load(lua, luau::CONFIGURATION, ())?;
+        let parts = (
+            natives,
+            &self.scheduler,
+            answers,
+            bodies,
+            request,
+            settings_of,
+        );
+        let server: LuaTable = luau::load(lua, luau::SERVER, parts)?;
         let _ = self.server.set(ServerFunctions {
             gone: server.get("gone")?,
             pull: server.get("pull")?,

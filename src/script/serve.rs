@@ -290,7 +290,7 @@ fn listen(
     Ok(Ok((number, port)))
 }
 
-/// The files of a config's `tls` table, whose values `luau/server.luau` has checked.
+/// The files of a config's `tls` table, whose values `luau/configuration.luau` has checked.
 fn tls_files(tls: &LuaTable) -> LuaResult<ServerTlsFiles> {
     Ok(ServerTlsFiles {
         certfilename: PathBuf::from(tls.get::<String>("certfilename")?),
@@ -320,7 +320,7 @@ fn listen_problem(at: &ListenAt, port: u16, error: &io::Error) -> String {
     }
 }
 
-/// The limits of a config table whose values `luau/server.luau` has checked.
+/// The limits of a config table whose values `luau/configuration.luau` has checked.
 fn limits(config: &LuaTable) -> LuaResult<Limits> {
     let default = Limits::default();
     let number = |name: &str, default: u64| -> LuaResult<u64> {
