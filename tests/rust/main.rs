@@ -7,6 +7,7 @@ mod faults;
 mod idle_cpu;
 mod limits;
 mod raw_http;
+mod rfc9112;
 mod runtime;
 mod support;
 mod tls;
