@@ -1,7 +1,7 @@
 //! `server.serve`: what the script configured becomes a listening server, and the natives behind `luau/server.luau`.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
@@ -21,6 +21,7 @@ use super::{
     scheduler::Delivery,
 };
 use crate::engine::{
+    counters::Counted,
     dialer,
     intake::Bodies,
     limits::{Limits, Timeouts},
@@ -44,6 +45,8 @@ pub enum Ports {
 pub struct Servers {
     ports: Ports,
     open: RefCell<HashMap<u64, Rc<Server>>>,
+    /// What the closed ones have counted.
+    past: Cell<Counted>,
 }
 
 impl Servers {
@@ -52,6 +55,7 @@ impl Servers {
         Self {
             ports,
             open: RefCell::default(),
+            past: Cell::default(),
         }
     }
 
@@ -67,6 +71,13 @@ impl Servers {
             .values()
             .map(|server| server.connections())
             .sum()
+    }
+
+    /// What all servers have done so far, also those that are closed.
+    pub fn counted(&self) -> Counted {
+        let open = self.open.borrow();
+        let counted = open.values().map(|server| server.counters().now());
+        counted.fold(self.past.get(), |all, one| all + one)
     }
 
     /// Stops listening everywhere and lets what runs finish.
@@ -89,8 +100,13 @@ impl Servers {
 
     /// Closes a server; how many connections it had, or none when it was closed before.
     fn close(&self, number: u64) -> Option<usize> {
-        let server = self.open.borrow_mut().remove(&number);
-        server.map(|server| server.close())
+        let server = self.open.borrow_mut().remove(&number)?;
+        let counted = Counted {
+            requests_in_flight: 0,
+            ..server.counters().now()
+        };
+        self.past.set(self.past.get() + counted);
+        Some(server.close())
     }
 }
 

@@ -3,7 +3,9 @@
 mod certificates;
 mod command;
 mod faults;
+mod host;
 mod idle_cpu;
+mod installation;
 mod limits;
 mod raw_http;
 mod runtime;
