@@ -3,8 +3,8 @@
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
 //! - [`fetch`]: requests of `client.request`
-//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`request_fields`]: headers and query for it;
-//!   [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
+//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
+//!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`require`]: those from files
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
 
@@ -13,9 +13,10 @@ mod body_source;
 mod environment;
 mod fetch;
 mod handler;
+mod kept_head;
 mod luau;
 mod modules;
-mod request_fields;
+mod raw_vm;
 mod require;
 mod scheduler;
 mod serve;

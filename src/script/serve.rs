@@ -17,7 +17,7 @@ use mlua::{FromLuaMulti, IntoLuaMulti};
 use super::{
     Script,
     handler::{Exchanges, HandlerAnswer, LuauService},
-    request_fields,
+    raw_vm,
     scheduler::Delivery,
 };
 use crate::engine::{
@@ -107,19 +107,12 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
         })?,
     )?;
     native.set(
-        "headers",
-        lua.create_function(|lua, head: LuaString| request_fields::headers(lua, &head.as_bytes()))?,
-    )?;
-    native.set(
-        "query",
-        lua.create_function(|lua, query: LuaString| request_fields::query(lua, &query.as_bytes()))?,
-    )?;
-    native.set(
-        "queries",
-        lua.create_function(|lua, query: LuaString| {
-            request_fields::query_list(lua, &query.as_bytes())
+        "requestIndex",
+        lua.create_function(|lua, (rest, headers_meta): (LuaFunction, LuaTable)| {
+            raw_vm::request_index(lua, rest, headers_meta)
         })?,
     )?;
+    native.set("queries", raw_vm::query_list(lua)?)?;
 
     let bind = Natives {
         lua,
