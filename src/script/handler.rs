@@ -76,7 +76,7 @@ impl Exchanges {
                 encode::error_response(&mut bytes, refusal.status, &date, &refusal.reason);
                 Rest::Close
             }
-            None => write_answer(script, shape, answer, &mut bytes),
+            None => write_answer(script, number, shape, answer, &mut bytes),
         };
         if let Some(exchange) = self.open.borrow_mut().get_mut(&number) {
             exchange.answer = Some(Answer { bytes, rest });
@@ -203,7 +203,7 @@ impl Service for LuauService {
                 }
             }
         };
-        let rest = write_answer(&script, request.shape, answer, out);
+        let rest = write_answer(&script, number, request.shape, answer, out);
         if let Rest::Body(streamed) = rest {
             script.exchanges.keep(number, request);
             return Reply::Streamed(number, streamed);
@@ -303,13 +303,20 @@ impl Service for LuauService {
 }
 
 /// Encodes a handler's answer, or a 500 in its place when there is none or it can't be sent.
-fn write_answer(script: &Script, shape: Shape, answer: HandlerAnswer, out: &mut Vec<u8>) -> Rest {
+fn write_answer(
+    script: &Script,
+    number: u64,
+    shape: Shape,
+    answer: HandlerAnswer,
+    out: &mut Vec<u8>,
+) -> Rest {
     let date = script.engine.clock().date();
     if let Some(status) = answer.status {
         match try_write(script, shape, status, &answer, &date, out) {
             Ok(rest) => return rest,
             Err(problem) => {
-                script.report(&format!("cannot send the handler's answer: {problem}"), "")
+                let problem = format!("cannot send the handler's answer: {problem}");
+                script.unsendable(number, &problem);
             }
         }
     }

@@ -262,6 +262,11 @@ impl Script {
         self.call_server(|server| server.gone.call(exchange));
     }
 
+    /// What a handler returned can't be sent.
+    fn unsendable(&self, exchange: u64, problem: &str) {
+        self.call_server(|server| server.unsendable.call((exchange, problem)));
+    }
+
     /// Asks the function of a body source for its next piece.
     fn pull(&self, source: u64) {
         self.call_server(|server| server.pull.call(source));

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod command;
+mod conformance;
 mod faults;
 mod idle_cpu;
 mod limits;
