@@ -7,8 +7,8 @@
 //! - a hang-up or an error is reported even with an empty interest, so such a socket leaves the poller;
 //! - a key may be reused while an old event for it is still in the batch, so keys carry a generation.
 //!
-//! This is the crate's one module with `unsafe`: the poller wants a promise that a descriptor leaves it before it is
-//! closed. [`Watched`] keeps that promise: it owns the socket, and its `drop` removes the slot first.
+//! There is `unsafe` here since the poller wants a promise that a descriptor leaves it before it is closed. [`Watched`]
+//! keeps that promise: it owns the socket, and its `drop` removes the slot first.
 #![allow(unsafe_code)]
 
 use std::{

@@ -3,8 +3,8 @@
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
 //! - [`fetch`]: requests of `client.request`
-//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`request_fields`]: headers and query for it;
-//!   [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
+//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
+//!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`host_modules`]: the host's; [`require`]: those from files
 //! - [`calls`]: what the host calls; [`contained`]: its panics; [`settings`]: what it decides
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
@@ -17,9 +17,10 @@ mod environment;
 mod fetch;
 mod handler;
 pub mod host_modules;
+mod kept_head;
 mod luau;
 mod modules;
-mod request_fields;
+mod raw_vm;
 mod require;
 mod scheduler;
 mod serve;
@@ -310,6 +311,11 @@ impl Script {
     /// The client of an exchange is gone; its handler may be collected if it waits for nothing.
     fn exchange_gone(&self, exchange: u64) {
         self.call_server(|server| server.gone.call(exchange));
+    }
+
+    /// What a handler returned can't be sent.
+    fn unsendable(&self, exchange: u64, problem: &str) {
+        self.call_server(|server| server.unsendable.call((exchange, problem)));
     }
 
     /// Asks the function of a body source for its next piece.

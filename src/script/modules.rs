@@ -26,6 +26,8 @@ pub struct Modules {
 pub struct ServerFunctions {
     /// The client of an exchange is gone.
     pub gone: LuaFunction,
+    /// What a handler returned can't be sent.
+    pub unsendable: LuaFunction,
     /// The next piece of a body is wanted.
     pub pull: LuaFunction,
     /// A body is sent, or will not be.
@@ -142,9 +144,22 @@ impl Modules {
         let natives = answers::natives(lua, script)?;
         let answers: LuaTable = luau::load(lua, luau::ANSWERS, (natives, &self.scheduler))?;
         let natives = serve::natives(lua, script)?;
-        let server: LuaTable = luau::load(lua, luau::SERVER, (natives, &self.scheduler, answers))?;
+        let request: LuaTable = luau::load(lua, luau::REQUEST, (&natives, &self.scheduler))?;
+        let failed: LuaFunction = request.get("failed")?;
+        let bodies: LuaTable = luau::load(lua, luau::BODIES, (&natives, &self.scheduler, failed))?;
+        let settings_of: LuaFunction = luau::load(lua, luau::CONFIGURATION, ())?;
+        let parts = (
+            natives,
+            &self.scheduler,
+            answers,
+            bodies,
+            request,
+            settings_of,
+        );
+        let server: LuaTable = luau::load(lua, luau::SERVER, parts)?;
         let _ = self.server.set(ServerFunctions {
             gone: server.get("gone")?,
+            unsendable: server.get("unsendable")?,
             pull: server.get("pull")?,
             end_stream: server.get("endStream")?,
         });

@@ -17,7 +17,7 @@ use mlua::{FromLuaMulti, IntoLuaMulti};
 use super::{
     Script,
     handler::{Exchanges, HandlerAnswer, LuauService},
-    request_fields,
+    raw_vm,
     scheduler::Delivery,
 };
 use crate::engine::{
@@ -123,19 +123,12 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
         })?,
     )?;
     native.set(
-        "headers",
-        lua.create_function(|lua, head: LuaString| request_fields::headers(lua, &head.as_bytes()))?,
-    )?;
-    native.set(
-        "query",
-        lua.create_function(|lua, query: LuaString| request_fields::query(lua, &query.as_bytes()))?,
-    )?;
-    native.set(
-        "queries",
-        lua.create_function(|lua, query: LuaString| {
-            request_fields::query_list(lua, &query.as_bytes())
+        "requestIndex",
+        lua.create_function(|lua, (rest, headers_meta): (LuaFunction, LuaTable)| {
+            raw_vm::request_index(lua, rest, headers_meta)
         })?,
     )?;
+    native.set("queries", raw_vm::query_list(lua)?)?;
 
     let bind = Natives {
         lua,
@@ -306,7 +299,7 @@ fn listen(
     Ok(Ok((number, port)))
 }
 
-/// The files of a config's `tls` table, whose values `luau/server.luau` has checked.
+/// The files of a config's `tls` table, whose values `luau/configuration.luau` has checked.
 fn tls_files(tls: &LuaTable) -> LuaResult<ServerTlsFiles> {
     Ok(ServerTlsFiles {
         certfilename: PathBuf::from(tls.get::<String>("certfilename")?),
@@ -336,7 +329,7 @@ fn listen_problem(at: &ListenAt, port: u16, error: &io::Error) -> String {
     }
 }
 
-/// The limits of a config table whose values `luau/server.luau` has checked.
+/// The limits of a config table whose values `luau/configuration.luau` has checked.
 fn limits(config: &LuaTable) -> LuaResult<Limits> {
     let default = Limits::default();
     let number = |name: &str, default: u64| -> LuaResult<u64> {

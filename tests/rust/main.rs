@@ -2,6 +2,7 @@
 
 mod certificates;
 mod command;
+mod conformance;
 mod faults;
 mod host;
 mod idle_cpu;
