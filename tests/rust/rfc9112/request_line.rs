@@ -219,10 +219,6 @@ fn section_3_2_2_the_host_of_the_absolute_form_stands_in_for_the_host_field() {
         served(&server, "GET http://b:81/ HTTP/1.1\r\nHost: a\r\n\r\n"),
         "GET http://b:81/ b:81 []"
     );
-    assert_eq!(
-        served_last(&server, "GET http://b/ HTTP/1.0\r\n\r\n"),
-        "GET http://b/ b []"
-    );
 }
 
 #[test]
