@@ -40,7 +40,7 @@ use self::{
     serve::Servers,
     testing::{CaseResult, TestRun},
 };
-use crate::engine::{Engine, pool::Pool};
+use crate::engine::{Engine, dialer::Dialer, pool::Pool};
 
 /// What a script is told that still runs when its runtime is gone.
 const GONE: &str = "the runtime has ended";
@@ -62,6 +62,7 @@ pub struct Script {
     lua: mlua::WeakLua,
     engine: Rc<Engine>,
     scheduler: Rc<Scheduler>,
+    dialer: Rc<Dialer>,
     pool: Rc<Pool>,
     servers: Servers,
     exchanges: Exchanges,
@@ -93,6 +94,7 @@ impl Script {
         let script = Rc::new(Self {
             lua: lua.weak(),
             scheduler: Scheduler::new(engine.clone()),
+            dialer: Dialer::new(engine.clone()),
             engine,
             pool: Rc::default(),
             servers: Servers::new(ports),
