@@ -141,6 +141,11 @@ impl Engine {
         true
     }
 
+    /// Waits for a task that is ready and runs it: for an executor in which this one is nested.
+    pub async fn next_task(&self) {
+        self.executor.tick().await;
+    }
+
     /// Looks at the sockets without waiting.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ impl Sources {
         number
     }
 
-    /// Makes a source of the script's function that `luau/server.luau` knows by the returned number.
+    /// Makes a source of the script's function that `luau/bodies.luau` knows by the returned number.
     pub fn make(&self, script: &Rc<Script>) -> u64 {
         let number = script.next_number();
         let slot = Rc::<RefCell<PieceSlot>>::default();

@@ -29,10 +29,18 @@ pub const TASK: Source = source!("task.luau");
 pub const TIME: Source = source!("time.luau");
 /// `@lute/net/client`.
 pub const CLIENT: Source = source!("client.luau");
+/// What `serve` was given, checked.
+pub const CONFIGURATION: Source = source!("configuration.luau");
+/// A server's request.
+pub const REQUEST: Source = source!("request.luau");
+/// Bodies that a script's functions make.
+pub const BODIES: Source = source!("bodies.luau");
 /// `server.static`, `events`, `routes`.
 pub const ANSWERS: Source = source!("answers.luau");
 /// `@lute/net/server`.
 pub const SERVER: Source = source!("server.luau");
+/// The host's modules and calls.
+pub const HOST: Source = source!("host.luau");
 /// `print`.
 pub const PRINT: Source = source!("print.luau");
 /// `@lute/net`, `@std/net`.

@@ -2,8 +2,11 @@
 
 mod certificates;
 mod command;
+mod conformance;
 mod faults;
+mod host;
 mod idle_cpu;
+mod installation;
 mod limits;
 mod raw_http;
 mod runtime;
