@@ -4,7 +4,8 @@
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
 //! - [`fetch`]: requests of `client.request`
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`request_fields`]: headers and query for it;
-//!   [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
+//!   [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
+//!   [`metrics`]: `server.metrics`
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`require`]: those from files
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
 
@@ -14,6 +15,7 @@ mod environment;
 mod fetch;
 mod handler;
 mod luau;
+mod metrics;
 mod modules;
 mod request_fields;
 mod require;

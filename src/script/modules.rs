@@ -8,7 +8,7 @@ use std::{
 
 use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
 
-use super::{Script, answers, fetch, luau, serve, time};
+use super::{Script, answers, fetch, luau, metrics, serve, time};
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
 pub struct Modules {
@@ -97,6 +97,7 @@ impl Modules {
         let failed: LuaFunction = request.get("failed")?;
         let bodies: LuaTable = luau::load(lua, luau::BODIES, (&natives, &self.scheduler, failed))?;
         let settings_of: LuaFunction = luau::load(lua, luau::CONFIGURATION, ())?;
+        let metrics: LuaTable = luau::load(lua, luau::METRICS, metrics::natives(lua, script)?)?;
         let parts = (
             natives,
             &self.scheduler,
@@ -104,6 +105,7 @@ impl Modules {
             bodies,
             request,
             settings_of,
+            metrics,
         );
         let server: LuaTable = luau::load(lua, luau::SERVER, parts)?;
         let _ = self.server.set(ServerFunctions {

@@ -1,7 +1,7 @@
 //! `server.serve`: what the script configured becomes a listening server, and the natives behind `luau/server.luau`.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
@@ -43,6 +43,8 @@ pub enum Ports {
 /// The servers of a script, by number.
 pub struct Servers {
     ports: Ports,
+    /// Whether times and statuses of answers are counted.
+    measured: Cell<bool>,
     open: RefCell<HashMap<u64, Rc<Server>>>,
 }
 
@@ -51,6 +53,7 @@ impl Servers {
     pub fn new(ports: Ports) -> Self {
         Self {
             ports,
+            measured: Cell::new(false),
             open: RefCell::default(),
         }
     }
@@ -83,7 +86,15 @@ impl Servers {
         }
     }
 
-    fn get(&self, number: u64) -> Option<Rc<Server>> {
+    /// Counts the times and statuses of answers, of all servers, from now on.
+    pub fn measure(&self) {
+        self.measured.set(true);
+        let open = self.open.borrow();
+        open.values().for_each(|server| server.measures().turn_on());
+    }
+
+    /// The server of this number, while it listens or drains.
+    pub fn get(&self, number: u64) -> Option<Rc<Server>> {
         self.open.borrow().get(&number).cloned()
     }
 
@@ -284,6 +295,9 @@ fn listen(
         Ok(server) => Rc::new(server),
         Err(error) => return Ok(Err(listen_problem(&at, port, &error))),
     };
+    if script.servers.measured.get() {
+        server.measures().turn_on();
+    }
     let port = server.port();
     let number = script.next_number();
     script.servers.open.borrow_mut().insert(number, server);

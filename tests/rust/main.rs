@@ -6,6 +6,8 @@ mod conformance;
 mod faults;
 mod idle_cpu;
 mod limits;
+mod log;
+mod project;
 mod raw_http;
 mod runtime;
 mod support;
