@@ -8,17 +8,14 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use mlua::prelude::{LuaFunction, LuaResult, LuaString, LuaTable, LuaValue};
+use mlua::prelude::{LuaFunction, LuaString, LuaTable, LuaValue};
 
-use super::{Script, request_fields::text, scheduler::Delivery};
+use super::{Script, raw_vm, scheduler::Delivery};
 use crate::engine::{
     answer::{AnswerError, AnswerWriter, Shape},
     intake::Refusal,
-    service::{
-        Answer, BodyPart, BodySource, Remote, Reply, Request, RequestBody, Rest, Service, Streamed,
-    },
+    service::{Answer, BodyPart, BodySource, Reply, Request, RequestBody, Rest, Service, Streamed},
 };
-use crate::wire::encode;
 
 /// What a client is told when its handler failed; the script's error goes to the error hook.
 const FAILED: &str = "the server failed to answer";
@@ -75,7 +72,7 @@ impl Exchanges {
             // The handler had nothing to say to what it got of the body.
             Some(refusal) => {
                 let date = script.engine.clock().date();
-                encode::error_response(&mut bytes, refusal.status, &date, &refusal.reason);
+                refusal.write(shape.refusal_body(), &date, &mut bytes);
                 Rest::Close
             }
             None => write_answer(script, number, shape, answer, &mut bytes),
@@ -171,32 +168,6 @@ impl LuauService {
     pub fn new(script: Weak<Script>, dispatch: LuaFunction) -> Self {
         Self { script, dispatch }
     }
-
-    fn call(
-        &self,
-        number: u64,
-        request: &Request<'_>,
-    ) -> LuaResult<(LuaValue, LuaValue, Option<LuaTable>)> {
-        let head = request.head;
-        let body = match request.body {
-            RequestBody::Whole([]) | RequestBody::Streamed => None,
-            RequestBody::Whole(body) => Some(text(body)),
-        };
-        let raw_head = text(request.raw_head);
-        match request.remote {
-            // An IPv4 address and its port fit a number; `luau/request.luau` writes them out when a script asks.
-            Remote::Internet(std::net::SocketAddr::V4(address)) => {
-                let remote = u64::from(u32::from(*address.ip())) << 16 | u64::from(address.port());
-                self.dispatch
-                    .call((number, head.method(), head.path(), body, raw_head, remote))
-            }
-            other => {
-                let remote = other.to_string();
-                self.dispatch
-                    .call((number, head.method(), head.path(), body, raw_head, remote))
-            }
-        }
-    }
 }
 
 impl Service for LuauService {
@@ -209,7 +180,10 @@ impl Service for LuauService {
         if streamed {
             script.exchanges.keep(number, request);
         }
-        let answer = match self.call(number, request) {
+        let called = script
+            .lua()
+            .and_then(|lua| raw_vm::call_handler(&lua, &self.dispatch, number, request));
+        let answer = match called {
             Ok((LuaValue::Boolean(false), ..)) => {
                 script.exchanges.keep(number, request);
                 return Reply::Later(number);
@@ -402,7 +376,7 @@ fn finish_streamed(
     let Some(source) = source else {
         return Err(writer.give_up("its body was sent already".to_owned()));
     };
-    Ok(match writer.finish_streamed(date).map_err(shown)? {
+    Ok(match writer.finish_streamed(date) {
         (Some(framing), persistent) => Rest::Body(Streamed {
             source,
             framing,

@@ -41,6 +41,8 @@ pub const ANSWERS: Source = source!("answers.luau");
 pub const METRICS: Source = source!("metrics.luau");
 /// `@lute/net/server`.
 pub const SERVER: Source = source!("server.luau");
+/// The host's modules and calls.
+pub const HOST: Source = source!("host.luau");
 /// `print`.
 pub const PRINT: Source = source!("print.luau");
 /// `@lute/net`, `@std/net`.

@@ -8,7 +8,7 @@ use std::{
 
 use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
 
-use super::{Script, answers, fetch, luau, metrics, serve, time};
+use super::{Script, answers, calls, fetch, host_modules::HostShims, luau, metrics, serve, time};
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
 pub struct Modules {
@@ -18,6 +18,7 @@ pub struct Modules {
     scheduler: LuaTable,
     loaded: RefCell<HashMap<String, LuaTable>>,
     server: OnceCell<ServerFunctions>,
+    host: OnceCell<HostFunctions>,
     run_tests: OnceCell<LuaFunction>,
 }
 
@@ -33,6 +34,16 @@ pub struct ServerFunctions {
     pub end_stream: LuaFunction,
 }
 
+/// The functions of `luau/host.luau`.
+pub struct HostFunctions {
+    /// Around the functions of the host's modules.
+    pub shims: HostShims,
+    /// Calls a function in a coroutine of its own.
+    pub call: LuaFunction,
+    /// Closes the coroutine of such a call.
+    pub give_up: LuaFunction,
+}
+
 impl Modules {
     /// No module is loaded yet.
     pub fn new(native: LuaTable, scheduler: LuaTable) -> Self {
@@ -41,6 +52,7 @@ impl Modules {
             scheduler,
             loaded: RefCell::default(),
             server: OnceCell::new(),
+            host: OnceCell::new(),
             run_tests: OnceCell::new(),
         }
     }
@@ -48,6 +60,27 @@ impl Modules {
     /// The functions of the server module; a script that serves has loaded it.
     pub fn server(&self) -> Option<&ServerFunctions> {
         self.server.get()
+    }
+
+    /// The functions for the host's modules and calls.
+    ///
+    /// # Errors
+    /// When the VM has no memory left.
+    pub fn host(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<&HostFunctions> {
+        if let Some(host) = self.host.get() {
+            return Ok(host);
+        }
+        let native = calls::natives(lua, script)?;
+        let host: LuaTable = luau::load(lua, luau::HOST, (native, &self.scheduler))?;
+        let host = HostFunctions {
+            shims: HostShims {
+                immediate: host.get("immediate")?,
+                waiting: host.get("waiting")?,
+            },
+            call: host.get("call")?,
+            give_up: host.get("giveUp")?,
+        };
+        Ok(self.host.get_or_init(|| host))
     }
 
     /// The function that runs test cases; a script that has some has loaded it.
@@ -69,9 +102,27 @@ impl Modules {
             "@lute/net/server" => self.load_server(lua, script)?,
             "@lute/net" => self.load_net(lua, script)?,
             "@std/test" => self.load_test(lua)?,
-            _ => return Ok(None),
+            _ => return self.load_host_module(lua, script, name),
         }
         Ok(self.loaded.borrow().get(name).cloned())
+    }
+
+    fn load_host_module(
+        &self,
+        lua: &Lua,
+        script: &Rc<Script>,
+        name: &str,
+    ) -> LuaResult<Option<LuaTable>> {
+        let modules = &script.settings.modules;
+        if !modules.names().any(|known| known == name) {
+            return Ok(None);
+        }
+        let shims = &self.host(lua, script)?.shims;
+        let module = modules.make(lua, script, shims, name)?;
+        if let Some(module) = &module {
+            self.keep(name, module.clone());
+        }
+        Ok(module)
     }
 
     fn load_task(&self, lua: &Lua) -> LuaResult<()> {
@@ -94,8 +145,8 @@ impl Modules {
         let answers: LuaTable = luau::load(lua, luau::ANSWERS, (natives, &self.scheduler))?;
         let natives = serve::natives(lua, script)?;
         let request: LuaTable = luau::load(lua, luau::REQUEST, (&natives, &self.scheduler))?;
-        let failed: LuaFunction = request.get("failed")?;
-        let bodies: LuaTable = luau::load(lua, luau::BODIES, (&natives, &self.scheduler, failed))?;
+        let bodies: LuaTable =
+            luau::load(lua, luau::BODIES, (&natives, &self.scheduler, &request))?;
         let settings_of: LuaFunction = luau::load(lua, luau::CONFIGURATION, ())?;
         let metrics: LuaTable = luau::load(lua, luau::METRICS, metrics::natives(lua, script)?)?;
         let parts = (

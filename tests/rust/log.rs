@@ -88,6 +88,16 @@ fn json_has_an_object_a_line_also_for_errors() {
 }
 
 #[test]
+fn a_request_that_is_refused_is_logged_with_the_reason() {
+    let log = logged("requests", &["/ HTTP/1.1\r\nHost: again"]);
+    let line = log.lines().find(|line| line.contains("refused")).unwrap();
+    assert!(
+        line.contains("status=400") && line.contains("reason="),
+        "{line}"
+    );
+}
+
+#[test]
 fn what_listens_is_said_when_asked_for_and_nothing_else() {
     let log = logged("listening", &["/one"]);
     assert!(
