@@ -36,7 +36,7 @@ pub mod wire;
 pub use runtime::{Builder, Error, Runtime, Status};
 pub use script::{
     ScriptError,
-    testing::{CaseFailure, CaseResult},
+    testing::{Case, CaseFailure, CaseResult, Leftovers, Selection},
 };
 
 /// The README's Rust examples are tests.

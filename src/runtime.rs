@@ -13,7 +13,10 @@ use smol::LocalExecutor;
 
 use crate::{
     engine::Engine,
-    script::{ErrorHook, Ports, Script, ScriptError, testing::CaseResult},
+    script::{
+        ErrorHook, Ports, Script, ScriptError,
+        testing::{Case, CaseResult, Selection},
+    },
 };
 
 /// Runs Luau scripts that use the network, on the thread it was made on.
@@ -32,6 +35,7 @@ pub struct Runtime {
 pub struct Builder {
     on_error: Option<ErrorHook>,
     ports: Ports,
+    longest_turn: Option<Duration>,
 }
 
 /// What is left after a [`Runtime::step`].
@@ -97,6 +101,13 @@ impl Builder {
         self
     }
 
+    /// How long a script may run between two waits. From then on it is stopped, whatever it catches: an error that
+    /// nobody caught. Without it a script may run for as long as it likes. The check slows tight loops down.
+    pub fn longest_turn(mut self, limit: Duration) -> Self {
+        self.longest_turn = Some(limit);
+        self
+    }
+
     /// Makes the runtime.
     ///
     /// # Errors
@@ -108,6 +119,7 @@ impl Builder {
             .on_error
             .unwrap_or_else(|| Box::new(|error| eprintln!("{error}")));
         let script = Script::new(&lua, engine.clone(), hook, self.ports)?;
+        script.limit_turns(self.longest_turn);
         lua.sandbox(true)?;
         Ok(Runtime {
             lua,
@@ -174,18 +186,64 @@ impl Runtime {
         self.run_while(|| self.is_busy())
     }
 
-    /// Runs the `@std/test` cases that loaded scripts have registered and that `wants` (given suite and name) accepts;
+    /// Runs the `@std/test` cases of the selection, in the order in which the loaded scripts have registered them;
     /// `report` is told of each as it ends. What the cases leave running goes on only with the next call.
     ///
     /// # Errors
     /// As [`Self::run`].
     pub fn run_tests(
         &self,
-        wants: impl Fn(Option<&str>, &str) -> bool + 'static,
+        selection: Selection,
         report: impl Fn(CaseResult) + 'static,
     ) -> Result<(), Error> {
-        let tests = self.script.start_tests(wants, report)?;
-        self.run_while(|| !tests.is_finished() && self.is_busy())
+        let tests = self.script.start_tests(selection, report)?;
+        while !tests.is_finished() {
+            self.run_while(|| !tests.is_finished() && !tests.is_overdue() && self.is_busy())?;
+            if !tests.is_finished() && !tests.expire(&self.script)? {
+                let message = "the cases did not come to their end";
+                return Err(Error::Script(message.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The `@std/test` cases that the loaded scripts have registered.
+    ///
+    /// # Errors
+    /// [`Error::Vm`] when the VM has no memory left.
+    pub fn test_cases(&self) -> Result<Vec<Case>, Error> {
+        Ok(self.script.test_cases()?)
+    }
+
+    /// As [`Self::load_file`] for a test file: returns when the script has come to its end, so that all its cases are
+    /// registered. Within `limit` only: what still waits then is an error, and a loop is stopped as one that the script
+    /// did not catch.
+    ///
+    /// # Errors
+    /// As [`Self::load_file`] and [`Self::run`].
+    pub fn load_tests(&self, path: &Path, limit: Duration) -> Result<(), Error> {
+        self.script.stop_after(limit);
+        let loaded = self
+            .load_file(path, &[])
+            .and_then(|()| self.finish_loading(limit));
+        self.script.go_on();
+        loaded
+    }
+
+    fn finish_loading(&self, limit: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + limit.min(Duration::from_secs(24 * 3600));
+        let alarm = self.engine.spawn({
+            let timers = self.engine.timers().clone();
+            async move { timers.sleep_until(deadline).await }
+        });
+        let loading = || self.script.is_loading();
+        self.run_while(|| loading() && Instant::now() < deadline && self.is_busy())?;
+        drop(alarm);
+        if loading() {
+            let message = "the script waits outside of its cases and does not come to its end";
+            return Err(Error::Script(message.to_owned()));
+        }
+        Ok(())
     }
 
     fn run_while(&self, goes_on: impl Fn() -> bool) -> Result<(), Error> {

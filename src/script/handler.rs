@@ -209,7 +209,10 @@ impl Service for LuauService {
         if streamed {
             script.exchanges.keep(number, request);
         }
-        let answer = match self.call(number, request) {
+        let turn = script.interrupt.turn();
+        let called = self.call(number, request);
+        drop(turn);
+        let answer = match called {
             Ok((LuaValue::Boolean(false), ..)) => {
                 script.exchanges.keep(number, request);
                 return Reply::Later(number);

@@ -5,6 +5,7 @@
 //! - [`fetch`]: requests of `client.request`
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`request_fields`]: headers and query for it;
 //!   [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
+//! - [`interrupt`]: stops scripts that run for too long
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`require`]: those from files
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
 
@@ -13,6 +14,7 @@ mod body_source;
 mod environment;
 mod fetch;
 mod handler;
+mod interrupt;
 mod luau;
 mod modules;
 mod request_fields;
@@ -26,19 +28,23 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     path::Path,
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaVariadic};
+use mlua::prelude::{
+    Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaThread, LuaValue, LuaVariadic,
+};
+use mlua::thread::ThreadStatus;
 
 pub use self::serve::Ports;
 use self::{
     body_source::Sources,
     handler::Exchanges,
+    interrupt::Interrupt,
     modules::{Modules, ServerFunctions},
     scheduler::Scheduler,
     serve::Servers,
-    testing::{CaseResult, TestRun},
+    testing::{Case, CaseResult, Selection, TestRun},
 };
 use crate::engine::{Engine, pool::Pool};
 
@@ -61,6 +67,7 @@ pub struct ScriptError {
 pub struct Script {
     lua: mlua::WeakLua,
     engine: Rc<Engine>,
+    interrupt: Rc<Interrupt>,
     scheduler: Rc<Scheduler>,
     pool: Rc<Pool>,
     servers: Servers,
@@ -69,6 +76,8 @@ pub struct Script {
     counter: Cell<u64>,
     hook: RefCell<ErrorHook>,
     errors: Cell<u64>,
+    /// The coroutines of scripts that have not come to their end.
+    loading: RefCell<Vec<LuaThread>>,
     ended: Cell<bool>,
     luau: OnceCell<LuauSide>,
 }
@@ -90,9 +99,11 @@ impl Script {
         hook: ErrorHook,
         ports: Ports,
     ) -> LuaResult<Rc<Self>> {
+        let interrupt = Rc::new(Interrupt::new(lua));
         let script = Rc::new(Self {
             lua: lua.weak(),
-            scheduler: Scheduler::new(engine.clone()),
+            scheduler: Scheduler::new(engine.clone(), interrupt.clone()),
+            interrupt,
             engine,
             pool: Rc::default(),
             servers: Servers::new(ports),
@@ -101,6 +112,7 @@ impl Script {
             counter: Cell::new(0),
             hook: RefCell::new(hook),
             errors: Cell::new(0),
+            loading: RefCell::default(),
             ended: Cell::new(false),
             luau: OnceCell::new(),
         });
@@ -139,16 +151,50 @@ impl Script {
     /// # Errors
     /// When the VM has no memory left.
     pub fn start_tests(
-        &self,
-        wants: impl Fn(Option<&str>, &str) -> bool + 'static,
+        self: &Rc<Self>,
+        selection: Selection,
         report: impl Fn(CaseResult) + 'static,
     ) -> LuaResult<TestRun> {
         let lua = self.lua()?;
         let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
-        match luau.modules.run_tests() {
-            Some(run) => testing::start(&lua, run, &luau.drive, wants, report),
+        match luau.modules.test() {
+            Some(test) => testing::start(&lua, self, test, &luau.drive, selection, report),
             None => Ok(TestRun::without_cases()),
         }
+    }
+
+    /// The test cases that scripts have registered.
+    ///
+    /// # Errors
+    /// When the VM has no memory left.
+    pub fn test_cases(&self) -> LuaResult<Vec<Case>> {
+        let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
+        match luau.modules.test() {
+            Some(test) => testing::list(&self.lua()?, test),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether a script has not come to its end yet: it may register more test cases.
+    pub fn is_loading(&self) -> bool {
+        let mut loading = self.loading.borrow_mut();
+        loading.retain(is_unfinished);
+        !loading.is_empty()
+    }
+
+    /// Stops all script code `after` this time, until [`Self::go_on`].
+    pub fn stop_after(&self, after: Duration) {
+        self.interrupt.stop_after(after);
+    }
+
+    /// Takes [`Self::stop_after`] back.
+    pub fn go_on(&self) {
+        self.interrupt.go_on();
+    }
+
+    /// How long a script may run between two waits.
+    pub fn limit_turns(&self, limit: Option<Duration>) {
+        self.interrupt.limit_turns(limit);
     }
 
     /// Resumes what is ready, until `limit` if there is one.
@@ -196,6 +242,7 @@ impl Script {
     /// Ends everything: servers with their connections, operations, kept connections.
     pub fn clear(&self) {
         self.ended.set(true);
+        self.loading.take();
         self.servers.clear();
         self.sources.clear();
         self.scheduler.clear();
@@ -238,6 +285,11 @@ impl Script {
             return Err(GONE.to_owned());
         };
         let arguments: LuaVariadic<String> = arguments.iter().cloned().collect();
+        let mut loading = self.loading.borrow_mut();
+        loading.retain(is_unfinished);
+        loading.push(thread.clone());
+        drop(loading);
+        let _turn = self.interrupt.turn();
         luau.drive
             .call((thread, arguments))
             .map_err(|error| plain_message(&error))
@@ -276,6 +328,7 @@ impl Script {
         let Some(server) = luau.and_then(|luau| luau.modules.server()) else {
             return;
         };
+        let _turn = self.interrupt.turn();
         if let Err(error) = call(server) {
             self.report_failure(&error);
         }
@@ -283,13 +336,9 @@ impl Script {
 
     fn report(&self, message: &str, traceback: &str) {
         self.errors.set(self.errors.get() + 1);
-        let frames = traceback
-            .lines()
-            .filter(|frame| !frame.contains(luau::CHUNK_PREFIX));
-        let traceback = frames.collect::<Vec<_>>().join("\n");
         (self.hook.borrow())(&ScriptError {
             message: message.to_owned(),
-            traceback,
+            traceback: script_frames(traceback),
         });
     }
 
@@ -333,6 +382,7 @@ fn scheduler_natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
             Ok(())
         })?,
     )?;
+    native.set("plain", plain_function(lua)?)?;
     let weak = Rc::downgrade(script);
     native.set(
         "report",
@@ -346,6 +396,26 @@ fn scheduler_natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
         )?,
     )?;
     Ok(native)
+}
+
+/// Makes a string of an error of Rust's; every other value stays as it is.
+fn plain_function(lua: &Lua) -> LuaResult<LuaFunction> {
+    lua.create_function(|lua, raised: LuaValue| match raised {
+        LuaValue::Error(error) => Ok(LuaValue::String(lua.create_string(plain_message(&error))?)),
+        other => Ok(other),
+    })
+}
+
+/// A traceback without our own frames.
+fn script_frames(traceback: &str) -> String {
+    let frames = traceback
+        .lines()
+        .filter(|frame| !frame.contains(luau::CHUNK_PREFIX));
+    frames.collect::<Vec<_>>().join("\n")
+}
+
+fn is_unfinished(thread: &LuaThread) -> bool {
+    thread.status() == ThreadStatus::Resumable
 }
 
 /// An error's text without Rust's words and without a traceback.

@@ -1,9 +1,11 @@
 //! The library and the command as their users meet them: real sockets, real processes.
 
+mod cases;
 mod certificates;
 mod command;
 mod faults;
 mod idle_cpu;
+mod interrupt;
 mod limits;
 mod raw_http;
 mod runtime;
