@@ -33,9 +33,11 @@ pub mod runtime;
 mod script;
 pub mod wire;
 
-pub use runtime::{Builder, Error, Runtime, Status};
+pub use runtime::{Builder, Error, Installation, Runtime, Scripts, Stats, Status, install};
 pub use script::{
-    ScriptError,
+    calls::Call,
+    host_modules::HostModule,
+    settings::ScriptError,
     testing::{Case, CaseFailure, CaseResult, Leftovers, Selection},
 };
 

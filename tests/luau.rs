@@ -83,4 +83,5 @@ files! {
     client: "net/client.test.luau";
     server: "net/server.test.luau";
     answers: "net/answers.test.luau";
+    server_onerror: "net/server/onerror.test.luau";
 }

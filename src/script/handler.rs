@@ -8,15 +8,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use mlua::prelude::{LuaFunction, LuaResult, LuaString, LuaTable, LuaValue};
+use mlua::prelude::{LuaFunction, LuaString, LuaTable, LuaValue};
 
-use super::{Script, request_fields::text, scheduler::Delivery};
+use super::{Script, raw_vm, scheduler::Delivery};
 use crate::engine::{
     answer::{AnswerError, AnswerWriter, Shape},
     intake::Refusal,
-    service::{
-        Answer, BodyPart, BodySource, Remote, Reply, Request, RequestBody, Rest, Service, Streamed,
-    },
+    service::{Answer, BodyPart, BodySource, Reply, Request, RequestBody, Rest, Service, Streamed},
 };
 use crate::wire::encode;
 
@@ -78,7 +76,7 @@ impl Exchanges {
                 encode::error_response(&mut bytes, refusal.status, &date, &refusal.reason);
                 Rest::Close
             }
-            None => write_answer(script, shape, answer, &mut bytes),
+            None => write_answer(script, number, shape, answer, &mut bytes),
         };
         if let Some(exchange) = self.open.borrow_mut().get_mut(&number) {
             exchange.answer = Some(Answer { bytes, rest });
@@ -171,32 +169,6 @@ impl LuauService {
     pub fn new(script: Weak<Script>, dispatch: LuaFunction) -> Self {
         Self { script, dispatch }
     }
-
-    fn call(
-        &self,
-        number: u64,
-        request: &Request<'_>,
-    ) -> LuaResult<(LuaValue, LuaValue, Option<LuaTable>)> {
-        let head = request.head;
-        let body = match request.body {
-            RequestBody::Whole([]) | RequestBody::Streamed => None,
-            RequestBody::Whole(body) => Some(text(body)),
-        };
-        let raw_head = text(request.raw_head);
-        match request.remote {
-            // An IPv4 address and its port fit a number; `luau/request.luau` writes them out when a script asks.
-            Remote::Internet(std::net::SocketAddr::V4(address)) => {
-                let remote = u64::from(u32::from(*address.ip())) << 16 | u64::from(address.port());
-                self.dispatch
-                    .call((number, head.method(), head.path(), body, raw_head, remote))
-            }
-            other => {
-                let remote = other.to_string();
-                self.dispatch
-                    .call((number, head.method(), head.path(), body, raw_head, remote))
-            }
-        }
-    }
 }
 
 impl Service for LuauService {
@@ -210,7 +182,9 @@ impl Service for LuauService {
             script.exchanges.keep(number, request);
         }
         let turn = script.interrupt.turn();
-        let called = self.call(number, request);
+        let called = script
+            .lua()
+            .and_then(|lua| raw_vm::call_handler(&lua, &self.dispatch, number, request));
         drop(turn);
         let answer = match called {
             Ok((LuaValue::Boolean(false), ..)) => {
@@ -231,7 +205,7 @@ impl Service for LuauService {
                 }
             }
         };
-        let rest = write_answer(&script, request.shape, answer, out);
+        let rest = write_answer(&script, number, request.shape, answer, out);
         if let Rest::Body(streamed) = rest {
             script.exchanges.keep(number, request);
             return Reply::Streamed(number, streamed);
@@ -331,13 +305,20 @@ impl Service for LuauService {
 }
 
 /// Encodes a handler's answer, or a 500 in its place when there is none or it can't be sent.
-fn write_answer(script: &Script, shape: Shape, answer: HandlerAnswer, out: &mut Vec<u8>) -> Rest {
+fn write_answer(
+    script: &Script,
+    number: u64,
+    shape: Shape,
+    answer: HandlerAnswer,
+    out: &mut Vec<u8>,
+) -> Rest {
     let date = script.engine.clock().date();
     if let Some(status) = answer.status {
         match try_write(script, shape, status, &answer, &date, out) {
             Ok(rest) => return rest,
             Err(problem) => {
-                script.report(&format!("cannot send the handler's answer: {problem}"), "")
+                let problem = format!("cannot send the handler's answer: {problem}");
+                script.unsendable(number, &problem);
             }
         }
     }

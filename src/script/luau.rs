@@ -39,6 +39,8 @@ pub const BODIES: Source = source!("bodies.luau");
 pub const ANSWERS: Source = source!("answers.luau");
 /// `@lute/net/server`.
 pub const SERVER: Source = source!("server.luau");
+/// The host's modules and calls.
+pub const HOST: Source = source!("host.luau");
 /// `print`.
 pub const PRINT: Source = source!("print.luau");
 /// `@lute/net`, `@std/net`.

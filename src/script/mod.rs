@@ -3,24 +3,30 @@
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
 //! - [`fetch`]: requests of `client.request`
-//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`request_fields`]: headers and query for it;
-//!   [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
+//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
+//!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
 //! - [`interrupt`]: stops scripts that run for too long
-//! - [`testing`]: `@std/test`; [`modules`]: ours; [`require`]: those from files
+//! - [`testing`]: `@std/test`; [`modules`]: ours; [`host_modules`]: the host's; [`require`]: those from files
+//! - [`calls`]: what the host calls; [`contained`]: its panics; [`settings`]: what it decides
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
 
 mod answers;
 mod body_source;
+pub mod calls;
+pub mod contained;
 mod environment;
 mod fetch;
 mod handler;
+pub mod host_modules;
 mod interrupt;
+mod kept_head;
 mod luau;
 mod modules;
-mod request_fields;
+mod raw_vm;
 mod require;
 mod scheduler;
 mod serve;
+pub mod settings;
 pub mod testing;
 mod time;
 
@@ -28,7 +34,8 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     path::Path,
     rc::Rc,
-    time::{Duration, Instant},
+    task::Waker,
+    time::Instant,
 };
 
 use mlua::prelude::{
@@ -39,29 +46,20 @@ use mlua::thread::ThreadStatus;
 pub use self::serve::Ports;
 use self::{
     body_source::Sources,
+    calls::Calls,
+    contained::contained,
     handler::Exchanges,
     interrupt::Interrupt,
-    modules::{Modules, ServerFunctions},
+    modules::{HostFunctions, Modules, ServerFunctions},
     scheduler::Scheduler,
     serve::Servers,
+    settings::{ScriptError, Settings},
     testing::{Case, CaseResult, Selection, TestRun},
 };
-use crate::engine::{Engine, pool::Pool};
+use crate::engine::{Engine, counters::Counted, dialer::Dialer, pool::Pool};
 
 /// What a script is told that still runs when its runtime is gone.
 const GONE: &str = "the runtime has ended";
-
-/// Called with each error that no script caught.
-pub type ErrorHook = Box<dyn Fn(&ScriptError)>;
-
-/// An error that no script caught.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScriptError {
-    /// What was raised, as a string.
-    pub message: String,
-    /// Where, one line a frame; empty where there is none.
-    pub traceback: String,
-}
 
 /// The VM's side of a runtime.
 pub struct Script {
@@ -69,12 +67,14 @@ pub struct Script {
     engine: Rc<Engine>,
     interrupt: Rc<Interrupt>,
     scheduler: Rc<Scheduler>,
+    dialer: Rc<Dialer>,
     pool: Rc<Pool>,
     servers: Servers,
     exchanges: Exchanges,
     sources: Sources,
+    calls: Calls,
     counter: Cell<u64>,
-    hook: RefCell<ErrorHook>,
+    settings: Settings,
     errors: Cell<u64>,
     /// The coroutines of scripts that have not come to their end.
     loading: RefCell<Vec<LuaThread>>,
@@ -93,24 +93,22 @@ impl Script {
     ///
     /// # Errors
     /// When the VM has no memory left.
-    pub fn new(
-        lua: &Lua,
-        engine: Rc<Engine>,
-        hook: ErrorHook,
-        ports: Ports,
-    ) -> LuaResult<Rc<Self>> {
+    pub fn new(lua: &Lua, engine: Rc<Engine>, settings: Settings) -> LuaResult<Rc<Self>> {
         let interrupt = Rc::new(Interrupt::new(lua));
+        interrupt.limit_turns(settings.longest_turn);
         let script = Rc::new(Self {
             lua: lua.weak(),
             scheduler: Scheduler::new(engine.clone(), interrupt.clone()),
             interrupt,
+            dialer: Dialer::new(engine.clone()),
             engine,
             pool: Rc::default(),
-            servers: Servers::new(ports),
+            servers: Servers::new(settings.ports),
             exchanges: Exchanges::default(),
             sources: Sources::default(),
+            calls: Calls::default(),
             counter: Cell::new(0),
-            hook: RefCell::new(hook),
+            settings,
             errors: Cell::new(0),
             loading: RefCell::default(),
             ended: Cell::new(false),
@@ -118,6 +116,18 @@ impl Script {
         });
         script.install(lua)?;
         Ok(script)
+    }
+
+    /// As [`Self::new`], in a VM of our own, which is then closed to changes.
+    ///
+    /// # Errors
+    /// When there is no memory left.
+    pub fn in_new_vm(engine: Rc<Engine>, settings: Settings) -> LuaResult<(Lua, Rc<Self>)> {
+        let lua = Lua::new();
+        let script = Self::new(&lua, engine, settings)?;
+        environment::adapt_globals(&lua)?;
+        lua.sandbox(true)?;
+        Ok((lua, script))
     }
 
     /// Starts a script file with `arguments` as its `...`; it runs up to its first wait.
@@ -182,19 +192,9 @@ impl Script {
         !loading.is_empty()
     }
 
-    /// Stops all script code `after` this time, until [`Self::go_on`].
-    pub fn stop_after(&self, after: Duration) {
-        self.interrupt.stop_after(after);
-    }
-
-    /// Takes [`Self::stop_after`] back.
-    pub fn go_on(&self) {
-        self.interrupt.go_on();
-    }
-
-    /// How long a script may run between two waits.
-    pub fn limit_turns(&self, limit: Option<Duration>) {
-        self.interrupt.limit_turns(limit);
+    /// What stops scripts that run for too long.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Resumes what is ready, until `limit` if there is one.
@@ -234,6 +234,21 @@ impl Script {
         self.servers.connections()
     }
 
+    /// Servers that listen or drain.
+    pub fn servers(&self) -> usize {
+        self.servers.count()
+    }
+
+    /// What the servers have done so far.
+    pub fn served(&self) -> Counted {
+        self.servers.counted()
+    }
+
+    /// Calls `waker` once when something outside of a round makes a coroutine ready or sets a timer.
+    pub fn ring_with(&self, waker: Option<Waker>) {
+        self.scheduler.ring_with(waker);
+    }
+
     /// Stops listening everywhere and lets what runs finish.
     pub fn drain(&self) {
         self.servers.drain();
@@ -246,11 +261,23 @@ impl Script {
         self.servers.clear();
         self.sources.clear();
         self.scheduler.clear();
+        self.calls.clear();
         self.pool.clear();
     }
 
+    /// The module of this name that is no file, if there is one.
+    ///
+    /// # Errors
+    /// Those of the host's maker; when the VM has no memory left.
+    pub fn module(self: &Rc<Self>, lua: &Lua, name: &str) -> LuaResult<Option<LuaTable>> {
+        match self.luau.get() {
+            Some(luau) => luau.modules.get(lua, self, name),
+            None => Ok(None),
+        }
+    }
+
     fn install(self: &Rc<Self>, lua: &Lua) -> LuaResult<()> {
-        let native = scheduler_natives(lua, self)?;
+        let native = scheduler::natives(lua, self)?;
         let half: LuaTable = luau::load(lua, luau::SCHEDULER, &native)?;
         self.scheduler.connect(&half)?;
 
@@ -258,17 +285,17 @@ impl Script {
             let script = Rc::downgrade(self);
             lua.create_function(move |lua, name: mlua::LuaString| {
                 let Some(script) = script.upgrade() else {
-                    return Ok(None);
+                    return Ok((None, None));
                 };
-                match script.luau.get() {
-                    Some(luau) => luau.modules.get(lua, &script, &name.to_string_lossy()),
-                    None => Ok(None),
-                }
+                Ok(match script.module(lua, &name.to_string_lossy()) {
+                    Ok(module) => (module, None),
+                    Err(error) => (None, Some(plain_message(&error))),
+                })
             })?
         };
         let require = require::function(lua, half.get("closed")?, builtin)?;
         lua.globals().set("require", require)?;
-        environment::adapt_globals(lua, half.get("coroutines")?)?;
+        environment::adapt_coroutines(lua, half.get("coroutines")?)?;
         let drive = half.get("drive")?;
         let _ = self.luau.set(LuauSide {
             drive,
@@ -295,6 +322,22 @@ impl Script {
             .map_err(|error| plain_message(&error))
     }
 
+    /// The functions of `luau/host.luau`.
+    fn host_functions(self: &Rc<Self>, lua: &Lua) -> LuaResult<&HostFunctions> {
+        let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
+        luau.modules.host(lua, self)
+    }
+
+    /// Closes the coroutine of a call that nobody waits for.
+    fn give_up(self: &Rc<Self>, thread: LuaThread) {
+        let given_up: LuaResult<()> = self
+            .lua()
+            .and_then(|lua| self.host_functions(&lua)?.give_up.call(thread));
+        if let Err(error) = given_up {
+            self.report_failure(&error);
+        }
+    }
+
     fn lua(&self) -> LuaResult<Lua> {
         self.lua
             .try_upgrade()
@@ -311,6 +354,11 @@ impl Script {
     /// The client of an exchange is gone; its handler may be collected if it waits for nothing.
     fn exchange_gone(&self, exchange: u64) {
         self.call_server(|server| server.gone.call(exchange));
+    }
+
+    /// What a handler returned can't be sent.
+    fn unsendable(&self, exchange: u64, problem: &str) {
+        self.call_server(|server| server.unsendable.call((exchange, problem)));
     }
 
     /// Asks the function of a body source for its next piece.
@@ -334,76 +382,22 @@ impl Script {
         }
     }
 
-    fn report(&self, message: &str, traceback: &str) {
+    /// Reports an error that no script caught.
+    pub fn report(&self, message: &str, traceback: &str) {
         self.errors.set(self.errors.get() + 1);
-        (self.hook.borrow())(&ScriptError {
+        let error = ScriptError {
             message: message.to_owned(),
             traceback: script_frames(traceback),
-        });
+        };
+        if let Err(text) = contained(|| (self.settings.on_error)(&error)) {
+            eprintln!("{error}\nthe error hook panicked: {text}");
+        }
     }
 
     /// Reports an error of the VM's own.
     fn report_failure(&self, error: &LuaError) {
         self.report(&plain_message(error), "");
     }
-}
-
-fn scheduler_natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
-    let native = lua.create_table()?;
-    let scheduler = Rc::downgrade(&script.scheduler);
-    native.set(
-        "abandon",
-        lua.create_function(move |_, wait: u64| {
-            scheduler
-                .upgrade()
-                .into_iter()
-                .for_each(|scheduler| scheduler.abandon(wait));
-            Ok(())
-        })?,
-    )?;
-    let scheduler = Rc::downgrade(&script.scheduler);
-    native.set(
-        "sleep",
-        lua.create_function(move |_, seconds: f64| {
-            scheduler
-                .upgrade()
-                .map(|scheduler| scheduler.sleep(seconds))
-                .ok_or_else(|| LuaError::runtime(GONE))
-        })?,
-    )?;
-    let scheduler = Rc::downgrade(&script.scheduler);
-    native.set(
-        "wake",
-        lua.create_function(move |_, ()| {
-            scheduler
-                .upgrade()
-                .into_iter()
-                .for_each(|scheduler| scheduler.wake());
-            Ok(())
-        })?,
-    )?;
-    native.set("plain", plain_function(lua)?)?;
-    let weak = Rc::downgrade(script);
-    native.set(
-        "report",
-        lua.create_function(
-            move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
-                weak.upgrade().into_iter().for_each(|script| {
-                    script.report(&message.to_string_lossy(), &traceback.to_string_lossy())
-                });
-                Ok(())
-            },
-        )?,
-    )?;
-    Ok(native)
-}
-
-/// Makes a string of an error of Rust's; every other value stays as it is.
-fn plain_function(lua: &Lua) -> LuaResult<LuaFunction> {
-    lua.create_function(|lua, raised: LuaValue| match raised {
-        LuaValue::Error(error) => Ok(LuaValue::String(lua.create_string(plain_message(&error))?)),
-        other => Ok(other),
-    })
 }
 
 /// A traceback without our own frames.
@@ -416,6 +410,16 @@ fn script_frames(traceback: &str) -> String {
 
 fn is_unfinished(thread: &LuaThread) -> bool {
     thread.status() == ThreadStatus::Resumable
+}
+
+/// A raised value's text.
+fn describe(problem: &LuaValue) -> String {
+    match problem {
+        LuaValue::Error(error) => plain_message(error),
+        other => other.to_string().unwrap_or_else(|_| {
+            format!("(an error whose __tostring fails: {})", other.type_name())
+        }),
+    }
 }
 
 /// An error's text without Rust's words and without a traceback.

@@ -8,7 +8,10 @@ use std::{
 
 use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
 
-use super::{Script, answers, fetch, luau, serve, testing, testing::TestFunctions, time};
+use super::{
+    Script, answers, calls, fetch, host_modules::HostShims, luau, serve, testing,
+    testing::TestFunctions, time,
+};
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
 pub struct Modules {
@@ -18,6 +21,7 @@ pub struct Modules {
     scheduler: LuaTable,
     loaded: RefCell<HashMap<String, LuaTable>>,
     server: OnceCell<ServerFunctions>,
+    host: OnceCell<HostFunctions>,
     test: OnceCell<TestFunctions>,
 }
 
@@ -25,10 +29,22 @@ pub struct Modules {
 pub struct ServerFunctions {
     /// The client of an exchange is gone.
     pub gone: LuaFunction,
+    /// What a handler returned can't be sent.
+    pub unsendable: LuaFunction,
     /// The next piece of a body is wanted.
     pub pull: LuaFunction,
     /// A body is sent, or will not be.
     pub end_stream: LuaFunction,
+}
+
+/// The functions of `luau/host.luau`.
+pub struct HostFunctions {
+    /// Around the functions of the host's modules.
+    pub shims: HostShims,
+    /// Calls a function in a coroutine of its own.
+    pub call: LuaFunction,
+    /// Closes the coroutine of such a call.
+    pub give_up: LuaFunction,
 }
 
 impl Modules {
@@ -39,6 +55,7 @@ impl Modules {
             scheduler,
             loaded: RefCell::default(),
             server: OnceCell::new(),
+            host: OnceCell::new(),
             test: OnceCell::new(),
         }
     }
@@ -46,6 +63,27 @@ impl Modules {
     /// The functions of the server module; a script that serves has loaded it.
     pub fn server(&self) -> Option<&ServerFunctions> {
         self.server.get()
+    }
+
+    /// The functions for the host's modules and calls.
+    ///
+    /// # Errors
+    /// When the VM has no memory left.
+    pub fn host(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<&HostFunctions> {
+        if let Some(host) = self.host.get() {
+            return Ok(host);
+        }
+        let native = calls::natives(lua, script)?;
+        let host: LuaTable = luau::load(lua, luau::HOST, (native, &self.scheduler))?;
+        let host = HostFunctions {
+            shims: HostShims {
+                immediate: host.get("immediate")?,
+                waiting: host.get("waiting")?,
+            },
+            call: host.get("call")?,
+            give_up: host.get("giveUp")?,
+        };
+        Ok(self.host.get_or_init(|| host))
     }
 
     /// The functions of the test module; a script that has cases has loaded it.
@@ -67,9 +105,27 @@ impl Modules {
             "@lute/net/server" => self.load_server(lua, script)?,
             "@lute/net" => self.load_net(lua, script)?,
             "@std/test" => self.load_test(lua, script)?,
-            _ => return Ok(None),
+            _ => return self.load_host_module(lua, script, name),
         }
         Ok(self.loaded.borrow().get(name).cloned())
+    }
+
+    fn load_host_module(
+        &self,
+        lua: &Lua,
+        script: &Rc<Script>,
+        name: &str,
+    ) -> LuaResult<Option<LuaTable>> {
+        let modules = &script.settings.modules;
+        if !modules.names().any(|known| known == name) {
+            return Ok(None);
+        }
+        let shims = &self.host(lua, script)?.shims;
+        let module = modules.make(lua, script, shims, name)?;
+        if let Some(module) = &module {
+            self.keep(name, module.clone());
+        }
+        Ok(module)
     }
 
     fn load_task(&self, lua: &Lua) -> LuaResult<()> {
@@ -91,8 +147,9 @@ impl Modules {
         let natives = answers::natives(lua, script)?;
         let answers: LuaTable = luau::load(lua, luau::ANSWERS, (natives, &self.scheduler))?;
         let natives = serve::natives(lua, script)?;
-        let bodies: LuaTable = luau::load(lua, luau::BODIES, (&natives, &self.scheduler))?;
         let request: LuaTable = luau::load(lua, luau::REQUEST, (&natives, &self.scheduler))?;
+        let failed: LuaFunction = request.get("failed")?;
+        let bodies: LuaTable = luau::load(lua, luau::BODIES, (&natives, &self.scheduler, failed))?;
         let settings_of: LuaFunction = luau::load(lua, luau::CONFIGURATION, ())?;
         let parts = (
             natives,
@@ -105,6 +162,7 @@ impl Modules {
         let server: LuaTable = luau::load(lua, luau::SERVER, parts)?;
         let _ = self.server.set(ServerFunctions {
             gone: server.get("gone")?,
+            unsendable: server.get("unsendable")?,
             pull: server.get("pull")?,
             end_stream: server.get("endStream")?,
         });

@@ -8,13 +8,14 @@ use std::{
     collections::{HashMap, VecDeque},
     future::Future,
     rc::Rc,
+    task::Waker,
     time::{Duration, Instant},
 };
 
-use mlua::prelude::{Lua, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue};
+use mlua::prelude::{Lua, LuaError, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue};
 use smol::Task;
 
-use super::interrupt::Interrupt;
+use super::{GONE, Script, describe, interrupt::Interrupt};
 use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
 
 /// Makes the Luau values of an operation's result, once it is delivered.
@@ -29,6 +30,8 @@ pub struct Scheduler {
     ended: RefCell<VecDeque<(u64, Outcome)>>,
     /// Coroutines are queued in Luau.
     queued: Cell<bool>,
+    /// Who drives the scheduler and waits until there is something to do.
+    driver: Cell<Option<Waker>>,
     luau: OnceCell<LuauHalf>,
 }
 
@@ -62,6 +65,7 @@ impl Scheduler {
             operations: RefCell::default(),
             ended: RefCell::default(),
             queued: Cell::new(false),
+            driver: Cell::default(),
             luau: OnceCell::new(),
         })
     }
@@ -116,6 +120,7 @@ impl Scheduler {
         self.operations
             .borrow_mut()
             .insert(wait, Operation::Timer { key, since });
+        self.ring();
         wait
     }
 
@@ -130,6 +135,16 @@ impl Scheduler {
     /// Coroutines were queued in Luau: a round is needed.
     pub fn wake(&self) {
         self.queued.set(true);
+        self.ring();
+    }
+
+    /// Calls `waker` once when a coroutine becomes ready or a timer is set.
+    pub fn ring_with(&self, waker: Option<Waker>) {
+        self.driver.set(waker);
+    }
+
+    fn ring(&self) {
+        self.driver.take().into_iter().for_each(Waker::wake);
     }
 
     /// Ends all operations.
@@ -239,4 +254,61 @@ impl LuauHalf {
             },
         }
     }
+}
+
+/// The natives behind `luau/scheduler.luau`.
+///
+/// # Errors
+/// When the VM has no memory left.
+pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
+    let native = lua.create_table()?;
+    let scheduler = Rc::downgrade(&script.scheduler);
+    native.set(
+        "abandon",
+        lua.create_function(move |_, wait: u64| {
+            scheduler
+                .upgrade()
+                .into_iter()
+                .for_each(|scheduler| scheduler.abandon(wait));
+            Ok(())
+        })?,
+    )?;
+    let scheduler = Rc::downgrade(&script.scheduler);
+    native.set(
+        "sleep",
+        lua.create_function(move |_, seconds: f64| {
+            scheduler
+                .upgrade()
+                .map(|scheduler| scheduler.sleep(seconds))
+                .ok_or_else(|| LuaError::runtime(GONE))
+        })?,
+    )?;
+    let scheduler = Rc::downgrade(&script.scheduler);
+    native.set(
+        "wake",
+        lua.create_function(move |_, ()| {
+            scheduler
+                .upgrade()
+                .into_iter()
+                .for_each(|scheduler| scheduler.wake());
+            Ok(())
+        })?,
+    )?;
+    native.set(
+        "describe",
+        lua.create_function(|_, problem: LuaValue| Ok(describe(&problem)))?,
+    )?;
+    let weak = Rc::downgrade(script);
+    native.set(
+        "report",
+        lua.create_function(
+            move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
+                weak.upgrade().into_iter().for_each(|script| {
+                    script.report(&message.to_string_lossy(), &traceback.to_string_lossy())
+                });
+                Ok(())
+            },
+        )?,
+    )?;
+    Ok(native)
 }

@@ -1,7 +1,7 @@
 //! `server.serve`: what the script configured becomes a listening server, and the natives behind `luau/server.luau`.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
@@ -17,10 +17,11 @@ use mlua::{FromLuaMulti, IntoLuaMulti};
 use super::{
     Script,
     handler::{Exchanges, HandlerAnswer, LuauService},
-    request_fields,
+    raw_vm,
     scheduler::Delivery,
 };
 use crate::engine::{
+    counters::Counted,
     dialer,
     intake::Bodies,
     limits::{Limits, Timeouts},
@@ -44,6 +45,8 @@ pub enum Ports {
 pub struct Servers {
     ports: Ports,
     open: RefCell<HashMap<u64, Rc<Server>>>,
+    /// What the closed ones have counted.
+    past: Cell<Counted>,
 }
 
 impl Servers {
@@ -52,6 +55,7 @@ impl Servers {
         Self {
             ports,
             open: RefCell::default(),
+            past: Cell::default(),
         }
     }
 
@@ -67,6 +71,13 @@ impl Servers {
             .values()
             .map(|server| server.connections())
             .sum()
+    }
+
+    /// What all servers have done so far, also those that are closed.
+    pub fn counted(&self) -> Counted {
+        let open = self.open.borrow();
+        let counted = open.values().map(|server| server.counters().now());
+        counted.fold(self.past.get(), |all, one| all + one)
     }
 
     /// Stops listening everywhere and lets what runs finish.
@@ -89,8 +100,13 @@ impl Servers {
 
     /// Closes a server; how many connections it had, or none when it was closed before.
     fn close(&self, number: u64) -> Option<usize> {
-        let server = self.open.borrow_mut().remove(&number);
-        server.map(|server| server.close())
+        let server = self.open.borrow_mut().remove(&number)?;
+        let counted = Counted {
+            requests_in_flight: 0,
+            ..server.counters().now()
+        };
+        self.past.set(self.past.get() + counted);
+        Some(server.close())
     }
 }
 
@@ -107,19 +123,12 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
         })?,
     )?;
     native.set(
-        "headers",
-        lua.create_function(|lua, head: LuaString| request_fields::headers(lua, &head.as_bytes()))?,
-    )?;
-    native.set(
-        "query",
-        lua.create_function(|lua, query: LuaString| request_fields::query(lua, &query.as_bytes()))?,
-    )?;
-    native.set(
-        "queries",
-        lua.create_function(|lua, query: LuaString| {
-            request_fields::query_list(lua, &query.as_bytes())
+        "requestIndex",
+        lua.create_function(|lua, (rest, headers_meta): (LuaFunction, LuaTable)| {
+            raw_vm::request_index(lua, rest, headers_meta)
         })?,
     )?;
+    native.set("queries", raw_vm::query_list(lua)?)?;
 
     let bind = Natives {
         lua,

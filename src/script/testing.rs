@@ -176,7 +176,6 @@ pub fn natives(lua: &Lua, script: &Rc<Script>, clock: &Rc<CaseClock>) -> LuaResu
     let native = lua.create_table()?;
     native.set("limit", on_clock(CaseClock::start)?)?;
     native.set("unlimit", on_clock(CaseClock::stop)?)?;
-    native.set("plain", super::plain_function(lua)?)?;
     Ok(native)
 }
 

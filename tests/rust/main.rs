@@ -3,8 +3,11 @@
 mod cases;
 mod certificates;
 mod command;
+mod conformance;
 mod faults;
+mod host;
 mod idle_cpu;
+mod installation;
 mod interrupt;
 mod limits;
 mod raw_http;
