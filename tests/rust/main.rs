@@ -11,6 +11,7 @@ mod installation;
 mod interrupt;
 mod limits;
 mod raw_http;
+mod rfc9112;
 mod runtime;
 mod support;
 mod tls;

@@ -213,14 +213,17 @@ note("woke")
 
 #[test]
 fn a_steps_budget_ends_it_between_resumes() {
-    let (runtime, _) = noting(
+    // Counted, not timed: each resume takes a millisecond at least, however busy the machine is.
+    let (runtime, notes) = noting(
         r#"
 local task = require("@lute/task")
+local note = require("@test/note")
 for _ = 1, 50 do
 	task.spawn(function()
 		while true do
 			local began = os.clock()
-			while os.clock() - began < 0.01 do end
+			while os.clock() - began < 0.001 do end
+			note("resumed")
 			task.deferSelf()
 		end
 	end)
@@ -228,14 +231,11 @@ end
 "#,
     );
     for _ in 0..3 {
-        let began = Instant::now();
+        notes.borrow_mut().clear();
         let status = runtime.step(Duration::from_millis(5)).unwrap();
         assert!(status.ready && status.busy);
-        assert!(
-            began.elapsed() < Duration::from_millis(250),
-            "{:?}",
-            began.elapsed()
-        );
+        let resumed = notes.borrow().len();
+        assert!((1..10).contains(&resumed), "{resumed}");
     }
 }
 
