@@ -376,3 +376,6 @@ fn too_large(limits: &Limits) -> Refusal {
         reason: format!("the body is larger than {} bytes", limits.body),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,7 @@
 mod body;
 mod chunked;
 #[cfg(test)]
-mod cuts;
+pub(crate) mod cuts;
 pub mod encode;
 mod error;
 mod field_line;

@@ -4,6 +4,7 @@ mod cases;
 mod certificates;
 mod command;
 mod conformance;
+mod endurance;
 mod faults;
 mod host;
 mod idle_cpu;
