@@ -1,9 +1,11 @@
 //! The library and the command as their users meet them: real sockets, real processes.
 
+mod async_h1_evidence;
 mod cases;
 mod certificates;
 mod command;
 mod conformance;
+mod documents;
 mod faults;
 mod host;
 mod idle_cpu;
