@@ -12,6 +12,7 @@ mod raw_http;
 mod rfc9110;
 mod rfc9112;
 mod runtime;
+mod slow_clients;
 mod support;
 mod tls;
 mod workers;
