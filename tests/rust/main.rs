@@ -8,6 +8,7 @@ mod host;
 mod idle_cpu;
 mod installation;
 mod limits;
+mod peers;
 mod raw_http;
 mod rfc9110;
 mod rfc9112;
