@@ -14,6 +14,7 @@ use std::{
 };
 
 use futures_lite::future::yield_now;
+use tracing::debug;
 
 use super::{
     answer::Shape,
@@ -21,7 +22,7 @@ use super::{
     exchange::Exchange,
     intake::{Held, Intake, Refusal, RefusalBody, Taken},
     limits::{FIRST_REQUEST_AT_END, SLOWEST_BODY},
-    server::{Activity, ServerContext},
+    server::{self, Activity, ServerContext},
     service::{Remote, Reply, Request, RequestBody, Service, Streamed},
     timers::deadline_after,
     transport::Transport,
@@ -304,6 +305,7 @@ impl<S: Service> Connection<S> {
     }
 
     fn refuse(&self, refusal: &Refusal, body: RefusalBody, out: &mut Vec<u8>) -> Next<S> {
+        debug!(target: server::TARGET, status = refusal.status, reason = refusal.reason, "refused");
         refusal.write(body, &self.context.engine.clock().date(), out);
         Next::Close
     }

@@ -10,6 +10,8 @@ mod idle_cpu;
 mod installation;
 mod interrupt;
 mod limits;
+mod log;
+mod project;
 mod raw_http;
 mod rfc9112;
 mod runtime;
