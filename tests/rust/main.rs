@@ -22,4 +22,5 @@ mod runtime;
 mod slow_clients;
 mod support;
 mod tls;
+mod tracing;
 mod workers;
