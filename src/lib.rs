@@ -38,7 +38,7 @@ pub use script::{
     calls::Call,
     host_modules::HostModule,
     settings::ScriptError,
-    testing::{CaseFailure, CaseResult},
+    testing::{Case, CaseFailure, CaseResult, Leftovers, Selection},
 };
 
 /// The README's Rust examples are tests.

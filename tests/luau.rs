@@ -33,7 +33,9 @@ fn run(file: &str) {
             ));
         }
     };
-    runtime.run_tests(|_, _| true, report).unwrap();
+    runtime
+        .run_tests(lute_net::Selection::all(), report)
+        .unwrap();
 
     assert!(*cases.borrow() > 0, "{file} registers no case");
     let problems = problems.borrow();
@@ -82,4 +84,5 @@ files! {
     server: "net/server.test.luau";
     answers: "net/answers.test.luau";
     server_onerror: "net/server/onerror.test.luau";
+    server_metrics: "net/server/metrics.test.luau";
 }

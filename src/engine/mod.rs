@@ -6,7 +6,9 @@
 //! - [`socket`]: a non-blocking socket in the reactor; [`transport`]: what a connection's bytes go through
 //! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted; [`counters`]: what is
 //!   counted
-//! - `connection`: one client; [`intake`]: its bytes become requests; `exchange`: answers that take longer
+//! - [`observed`]: what `tracing` is told of requests; [`measures`]: their times and statuses
+//! - `connection`: one client; [`intake`]: its bytes become requests; `exchange`: answers that take longer;
+//!   `upload`: bodies that come meanwhile
 //! - [`service`]: what is asked of whoever answers; [`answer`]: writes a response
 //! - [`tls`]: encryption; [`files`]: what a request for a file is answered with; [`file_body`]: a file's bytes in pieces
 //! - [`client`]: sends a request; [`dialer`]: connects to a host, through proxies and with TLS; [`pool`]: keeps connections for
@@ -26,6 +28,8 @@ pub mod files;
 pub mod intake;
 pub mod limits;
 pub mod listener;
+pub mod measures;
+pub mod observed;
 pub mod pool;
 pub mod reactor;
 pub mod server;
@@ -34,6 +38,7 @@ pub mod socket;
 pub mod timers;
 pub mod tls;
 pub mod transport;
+mod upload;
 
 use std::{
     future::Future,

@@ -4,7 +4,9 @@
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
 //! - [`fetch`]: requests of `client.request`
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
-//!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
+//!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
+//!   [`metrics`]: `server.metrics`
+//! - [`interrupt`]: stops scripts that run for too long
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`host_modules`]: the host's; [`require`]: those from files
 //! - [`calls`]: what the host calls; [`contained`]: its panics; [`settings`]: what it decides
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
@@ -17,8 +19,10 @@ mod environment;
 mod fetch;
 mod handler;
 pub mod host_modules;
+mod interrupt;
 mod kept_head;
 mod luau;
+mod metrics;
 mod modules;
 mod raw_vm;
 mod require;
@@ -29,7 +33,7 @@ pub mod testing;
 mod time;
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, RefCell},
     path::Path,
     rc::Rc,
     task::Waker,
@@ -39,6 +43,7 @@ use std::{
 use mlua::prelude::{
     Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaThread, LuaValue, LuaVariadic,
 };
+use mlua::thread::ThreadStatus;
 
 pub use self::serve::Ports;
 use self::{
@@ -46,11 +51,12 @@ use self::{
     calls::Calls,
     contained::contained,
     handler::Exchanges,
+    interrupt::Interrupt,
     modules::{HostFunctions, Modules, ServerFunctions},
     scheduler::Scheduler,
     serve::Servers,
     settings::{ScriptError, Settings},
-    testing::{CaseResult, TestRun},
+    testing::{Case, CaseResult, Selection, TestRun},
 };
 use crate::engine::{Engine, counters::Counted, dialer::Dialer, pool::Pool};
 
@@ -61,6 +67,7 @@ const GONE: &str = "the runtime has ended";
 pub struct Script {
     lua: mlua::WeakLua,
     engine: Rc<Engine>,
+    interrupt: Rc<Interrupt>,
     scheduler: Rc<Scheduler>,
     dialer: Rc<Dialer>,
     pool: Rc<Pool>,
@@ -71,6 +78,8 @@ pub struct Script {
     counter: Cell<u64>,
     settings: Settings,
     errors: Cell<u64>,
+    /// The coroutines of scripts that have not come to their end.
+    loading: RefCell<Vec<LuaThread>>,
     ended: Cell<bool>,
     luau: OnceCell<LuauSide>,
 }
@@ -87,9 +96,12 @@ impl Script {
     /// # Errors
     /// When the VM has no memory left.
     pub fn new(lua: &Lua, engine: Rc<Engine>, settings: Settings) -> LuaResult<Rc<Self>> {
+        let interrupt = Rc::new(Interrupt::new(lua));
+        interrupt.limit_turns(settings.longest_turn);
         let script = Rc::new(Self {
             lua: lua.weak(),
-            scheduler: Scheduler::new(engine.clone()),
+            scheduler: Scheduler::new(engine.clone(), interrupt.clone()),
+            interrupt,
             dialer: Dialer::new(engine.clone()),
             engine,
             pool: Rc::default(),
@@ -100,6 +112,7 @@ impl Script {
             counter: Cell::new(0),
             settings,
             errors: Cell::new(0),
+            loading: RefCell::default(),
             ended: Cell::new(false),
             luau: OnceCell::new(),
         });
@@ -150,16 +163,40 @@ impl Script {
     /// # Errors
     /// When the VM has no memory left.
     pub fn start_tests(
-        &self,
-        wants: impl Fn(Option<&str>, &str) -> bool + 'static,
+        self: &Rc<Self>,
+        selection: Selection,
         report: impl Fn(CaseResult) + 'static,
     ) -> LuaResult<TestRun> {
         let lua = self.lua()?;
         let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
-        match luau.modules.run_tests() {
-            Some(run) => testing::start(&lua, run, &luau.drive, wants, report),
+        match luau.modules.test() {
+            Some(test) => testing::start(&lua, self, test, &luau.drive, selection, report),
             None => Ok(TestRun::without_cases()),
         }
+    }
+
+    /// The test cases that scripts have registered.
+    ///
+    /// # Errors
+    /// When the VM has no memory left.
+    pub fn test_cases(&self) -> LuaResult<Vec<Case>> {
+        let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
+        match luau.modules.test() {
+            Some(test) => testing::list(&self.lua()?, test),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether a script has not come to its end yet: it may register more test cases.
+    pub fn is_loading(&self) -> bool {
+        let mut loading = self.loading.borrow_mut();
+        loading.retain(is_unfinished);
+        !loading.is_empty()
+    }
+
+    /// What stops scripts that run for too long.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Resumes what is ready, until `limit` if there is one.
@@ -222,6 +259,7 @@ impl Script {
     /// Ends everything: servers with their connections, operations, kept connections.
     pub fn clear(&self) {
         self.ended.set(true);
+        self.loading.take();
         self.servers.clear();
         self.sources.clear();
         self.scheduler.clear();
@@ -276,6 +314,11 @@ impl Script {
             return Err(GONE.to_owned());
         };
         let arguments: LuaVariadic<String> = arguments.iter().cloned().collect();
+        let mut loading = self.loading.borrow_mut();
+        loading.retain(is_unfinished);
+        loading.push(thread.clone());
+        drop(loading);
+        let _turn = self.interrupt.turn();
         luau.drive
             .call((thread, arguments))
             .map_err(|error| plain_message(&error))
@@ -335,6 +378,7 @@ impl Script {
         let Some(server) = luau.and_then(|luau| luau.modules.server()) else {
             return;
         };
+        let _turn = self.interrupt.turn();
         if let Err(error) = call(server) {
             self.report_failure(&error);
         }
@@ -343,13 +387,9 @@ impl Script {
     /// Reports an error that no script caught.
     pub fn report(&self, message: &str, traceback: &str) {
         self.errors.set(self.errors.get() + 1);
-        let frames = traceback
-            .lines()
-            .filter(|frame| !frame.contains(luau::CHUNK_PREFIX));
-        let traceback = frames.collect::<Vec<_>>().join("\n");
         let error = ScriptError {
             message: message.to_owned(),
-            traceback,
+            traceback: script_frames(traceback),
         };
         if let Err(text) = contained(|| (self.settings.on_error)(&error)) {
             eprintln!("{error}\nthe error hook panicked: {text}");
@@ -360,6 +400,18 @@ impl Script {
     fn report_failure(&self, error: &LuaError) {
         self.report(&plain_message(error), "");
     }
+}
+
+/// A traceback without our own frames.
+fn script_frames(traceback: &str) -> String {
+    let frames = traceback
+        .lines()
+        .filter(|frame| !frame.contains(luau::CHUNK_PREFIX));
+    frames.collect::<Vec<_>>().join("\n")
+}
+
+fn is_unfinished(thread: &LuaThread) -> bool {
+    thread.status() == ThreadStatus::Resumable
 }
 
 /// A raised value's text.

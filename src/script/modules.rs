@@ -8,7 +8,10 @@ use std::{
 
 use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
 
-use super::{Script, answers, calls, fetch, host_modules::HostShims, luau, serve, time};
+use super::{
+    Script, answers, calls, fetch, host_modules::HostShims, luau, metrics, serve, testing,
+    testing::TestFunctions, time,
+};
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
 pub struct Modules {
@@ -19,7 +22,7 @@ pub struct Modules {
     loaded: RefCell<HashMap<String, LuaTable>>,
     server: OnceCell<ServerFunctions>,
     host: OnceCell<HostFunctions>,
-    run_tests: OnceCell<LuaFunction>,
+    test: OnceCell<TestFunctions>,
 }
 
 /// The functions of `luau/server.luau` that Rust calls.
@@ -53,7 +56,7 @@ impl Modules {
             loaded: RefCell::default(),
             server: OnceCell::new(),
             host: OnceCell::new(),
-            run_tests: OnceCell::new(),
+            test: OnceCell::new(),
         }
     }
 
@@ -83,9 +86,9 @@ impl Modules {
         Ok(self.host.get_or_init(|| host))
     }
 
-    /// The function that runs test cases; a script that has some has loaded it.
-    pub fn run_tests(&self) -> Option<&LuaFunction> {
-        self.run_tests.get()
+    /// The functions of the test module; a script that has cases has loaded it.
+    pub fn test(&self) -> Option<&TestFunctions> {
+        self.test.get()
     }
 
     /// The module of this name, if it is one of ours.
@@ -101,7 +104,7 @@ impl Modules {
             "@lute/net/client" | "@std/net" => self.load_client(lua, script)?,
             "@lute/net/server" => self.load_server(lua, script)?,
             "@lute/net" => self.load_net(lua, script)?,
-            "@std/test" => self.load_test(lua)?,
+            "@std/test" => self.load_test(lua, script)?,
             _ => return self.load_host_module(lua, script, name),
         }
         Ok(self.loaded.borrow().get(name).cloned())
@@ -145,9 +148,10 @@ impl Modules {
         let answers: LuaTable = luau::load(lua, luau::ANSWERS, (natives, &self.scheduler))?;
         let natives = serve::natives(lua, script)?;
         let request: LuaTable = luau::load(lua, luau::REQUEST, (&natives, &self.scheduler))?;
-        let failed: LuaFunction = request.get("failed")?;
-        let bodies: LuaTable = luau::load(lua, luau::BODIES, (&natives, &self.scheduler, failed))?;
+        let bodies: LuaTable =
+            luau::load(lua, luau::BODIES, (&natives, &self.scheduler, &request))?;
         let settings_of: LuaFunction = luau::load(lua, luau::CONFIGURATION, ())?;
+        let metrics: LuaTable = luau::load(lua, luau::METRICS, metrics::natives(lua, script)?)?;
         let parts = (
             natives,
             &self.scheduler,
@@ -155,6 +159,7 @@ impl Modules {
             bodies,
             request,
             settings_of,
+            metrics,
         );
         let server: LuaTable = luau::load(lua, luau::SERVER, parts)?;
         let _ = self.server.set(ServerFunctions {
@@ -174,9 +179,11 @@ impl Modules {
         Ok(())
     }
 
-    fn load_test(&self, lua: &Lua) -> LuaResult<()> {
-        let test: LuaTable = luau::load(lua, luau::TEST, ())?;
-        let _ = self.run_tests.set(test.get("run")?);
+    fn load_test(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
+        let clock = Rc::default();
+        let natives = testing::natives(lua, script, &clock)?;
+        let test: LuaTable = luau::load(lua, luau::TEST, (natives, &self.scheduler))?;
+        let _ = self.test.set(TestFunctions::new(&test, clock)?);
         self.keep("@std/test", test.get("module")?);
         Ok(())
     }

@@ -15,7 +15,7 @@ use std::{
 use mlua::prelude::{Lua, LuaError, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue};
 use smol::Task;
 
-use super::{GONE, Script, describe};
+use super::{GONE, Script, describe, interrupt::Interrupt};
 use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
 
 /// Makes the Luau values of an operation's result, once it is delivered.
@@ -24,6 +24,7 @@ pub type Delivery = Box<dyn FnOnce(&Lua) -> LuaResult<LuaMultiValue>>;
 /// What coroutines wait for, and what has come for them.
 pub struct Scheduler {
     engine: Rc<Engine>,
+    interrupt: Rc<Interrupt>,
     counter: Cell<u64>,
     operations: RefCell<HashMap<u64, Operation>>,
     ended: RefCell<VecDeque<(u64, Outcome)>>,
@@ -55,10 +56,11 @@ struct LuauHalf {
 }
 
 impl Scheduler {
-    /// A scheduler whose operations run on `engine`.
-    pub fn new(engine: Rc<Engine>) -> Rc<Self> {
+    /// A scheduler whose operations run on `engine` and whose turns `interrupt` knows.
+    pub fn new(engine: Rc<Engine>, interrupt: Rc<Interrupt>) -> Rc<Self> {
         Rc::new(Self {
             engine,
+            interrupt,
             counter: Cell::new(0),
             operations: RefCell::default(),
             ended: RefCell::default(),
@@ -193,27 +195,41 @@ impl Scheduler {
             return Ok(());
         };
         let ended = self.ended.borrow().len();
+        // Before those whose timer is due: `defer` and then `wait()` run in this order.
+        if self.queued.replace(false) {
+            let _turn = self.interrupt.turn();
+            let expired = self.expiry(lua, limit)?;
+            let left: bool = luau.round.call(expired)?;
+            if left {
+                self.queued.set(true);
+            }
+        }
         for _ in 0..ended {
             let Some((wait, outcome)) = self.ended.borrow_mut().pop_front() else {
                 break;
             };
             if self.operations.borrow_mut().remove(&wait).is_some() {
+                let _turn = self.interrupt.turn();
                 luau.finish(lua, wait, outcome)?;
             }
             if limit.is_some_and(|limit| Instant::now() >= limit) {
                 return Ok(());
             }
         }
-        if self.queued.replace(false) {
-            let expired = limit
-                .map(|limit| lua.create_function(move |_, ()| Ok(Instant::now() >= limit)))
-                .transpose()?;
-            let left: bool = luau.round.call(expired)?;
-            if left {
-                self.queued.set(true);
-            }
-        }
         Ok(())
+    }
+
+    /// What a round asks after each coroutine it has resumed: whether its time is up. None when nobody need be asked.
+    fn expiry(&self, lua: &Lua, limit: Option<Instant>) -> LuaResult<Option<LuaFunction>> {
+        if limit.is_none() && !self.interrupt.limits_turns() {
+            return Ok(None);
+        }
+        let interrupt = self.interrupt.clone();
+        let expired = lua.create_function(move |_, ()| {
+            interrupt.next_turn();
+            Ok(limit.is_some_and(|limit| Instant::now() >= limit))
+        })?;
+        Ok(Some(expired))
     }
 
     fn end(&self, wait: u64, outcome: Outcome) {

@@ -1,6 +1,6 @@
 //! What a host decides for its scripts, kept for every VM that a runtime makes.
 
-use std::{fmt, rc::Rc};
+use std::{fmt, rc::Rc, time::Duration};
 
 use super::{host_modules::HostModules, serve::Ports};
 
@@ -35,6 +35,8 @@ pub struct Settings {
     pub ports: Ports,
     /// The host's own modules.
     pub modules: HostModules,
+    /// How long a script may run between two waits.
+    pub longest_turn: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             on_error: Rc::new(|error| eprintln!("{error}")),
             ports: Ports::default(),
             modules: HostModules::default(),
+            longest_turn: None,
         }
     }
 }
