@@ -162,3 +162,14 @@ fn what_is_refused_is_so_in_any_slices() {
         },
     );
 }
+
+#[test]
+fn whether_a_refusal_has_a_body_does_not_depend_on_bytes_behind_what_is_refused() {
+    for head in ["HEAD / HTTP/1.1", "\r\nHEAD ", "\r\n\r\nHEAD "] {
+        assert_eq!(RefusalBody::to(head.as_bytes()), RefusalBody::Empty);
+    }
+    for refused_before in ["\nHEAD ", " HEAD ", "\r\n\r\n\r\nHEAD ", "HEADER "] {
+        let body = RefusalBody::to(refused_before.as_bytes());
+        assert_eq!(body, RefusalBody::Reason, "{refused_before:?}");
+    }
+}
