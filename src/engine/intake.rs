@@ -5,8 +5,8 @@ use std::{cell::Cell, rc::Rc};
 
 use super::limits::Limits;
 use crate::wire::{
-    BodyDecoder, BodyEvent, BodyFraming, Expect, FieldStorage, HeadProgress, Parsed, RequestHead,
-    MOST_EMPTY_LINES, encode, parse_request,
+    BodyDecoder, BodyEvent, BodyFraming, Expect, FieldStorage, HeadProgress, MOST_EMPTY_LINES,
+    Parsed, RequestHead, encode, parse_request,
 };
 
 /// What a client's bytes have come to.
