@@ -81,8 +81,11 @@ files! {
     time: "time.test.luau";
     require: "require.test.luau";
     client: "net/client.test.luau";
-    server: "net/server.test.luau";
-    answers: "net/answers.test.luau";
+    server_request: "net/server/request.test.luau";
+    server_answer: "net/server/answer.test.luau";
+    server_bodies: "net/server/bodies.test.luau";
+    server_serve: "net/server/serve.test.luau";
+    server_ready_made: "net/server/ready_made.test.luau";
     server_onerror: "net/server/onerror.test.luau";
     server_metrics: "net/server/metrics.test.luau";
 }
