@@ -1,10 +1,12 @@
 //! The library and the command as their users meet them: real sockets, real processes.
 
+mod async_h1_evidence;
 mod cases;
 mod certificates;
 mod command;
 mod conformance;
 mod expectations;
+mod documents;
 mod faults;
 mod host;
 mod idle_cpu;
