@@ -21,11 +21,12 @@ const ECHO: &str = "return request.method .. ' ' .. request.path .. ' ' .. reque
 const TIMEOUT: Duration = Duration::from_millis(300);
 
 /// What the end of a timeout may add to it on a busy machine.
-const SLACK: Duration = Duration::from_secs(2);
+const SLACK: Duration = Duration::from_secs(5);
 
 fn assert_took_the_timeout(began: Instant) {
     let took = began.elapsed();
-    assert!(took >= TIMEOUT && took < TIMEOUT + SLACK, "{took:?}");
+    // The server's time begins before this client sees what began it.
+    assert!(took >= TIMEOUT / 2 && took < TIMEOUT + SLACK, "{took:?}");
 }
 
 /// Sends a byte every 20 ms until the server says something, and returns all it says.
