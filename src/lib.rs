@@ -33,6 +33,7 @@ pub mod runtime;
 mod script;
 pub mod wire;
 
+pub use engine::policy::{Policy, PolicyError};
 pub use runtime::{Builder, Error, Installation, Runtime, Scripts, Stats, Status, install};
 pub use script::{
     calls::Call,

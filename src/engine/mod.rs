@@ -10,6 +10,7 @@
 //! - [`service`]: what is asked of whoever answers; [`answer`]: writes a response
 //! - [`tls`]: encryption; [`files`]: what a request for a file is answered with; [`file_body`]: a file's bytes in pieces
 //! - [`client`]: sends a request; [`dialer`]: finds and connects to a host; [`pool`]: keeps connections for the next one
+//! - [`policy`]: where a program may connect to and listen
 
 pub mod answer;
 pub mod buffers;
@@ -25,6 +26,7 @@ pub mod files;
 pub mod intake;
 pub mod limits;
 pub mod listener;
+pub mod policy;
 pub mod pool;
 pub mod reactor;
 pub mod server;

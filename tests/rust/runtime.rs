@@ -208,29 +208,29 @@ note("woke")
 
 #[test]
 fn a_steps_budget_ends_it_between_resumes() {
-    let (runtime, _) = noting(
+    let (runtime, notes) = noting(
         r#"
+local note = require("@test/note") :: any
 local task = require("@lute/task")
 for _ = 1, 50 do
 	task.spawn(function()
 		while true do
+			task.deferSelf()
 			local began = os.clock()
 			while os.clock() - began < 0.001 do end
-			task.deferSelf()
+			note("resumed")
 		end
 	end)
 end
 "#,
     );
     for _ in 0..3 {
-        let began = Instant::now();
-        let status = runtime.step(Duration::from_millis(5)).unwrap();
+        notes.borrow_mut().clear();
+        let status = runtime.step(Duration::from_millis(2)).unwrap();
         assert!(status.ready && status.busy);
-        assert!(
-            began.elapsed() < Duration::from_millis(20),
-            "{:?}",
-            began.elapsed()
-        );
+        // `os.clock` counts the time of all threads: one resume may be shorter than its millisecond.
+        let resumed = notes.borrow().len();
+        assert!((1..25).contains(&resumed), "{resumed} resumes");
     }
 }
 
