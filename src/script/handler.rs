@@ -16,7 +16,6 @@ use crate::engine::{
     intake::Refusal,
     service::{Answer, BodyPart, BodySource, Reply, Request, RequestBody, Rest, Service, Streamed},
 };
-use crate::wire::encode;
 
 /// What a client is told when its handler failed; the script's error goes to the error hook.
 const FAILED: &str = "the server failed to answer";
@@ -73,7 +72,7 @@ impl Exchanges {
             // The handler had nothing to say to what it got of the body.
             Some(refusal) => {
                 let date = script.engine.clock().date();
-                encode::error_response(&mut bytes, refusal.status, &date, &refusal.reason);
+                refusal.write(shape.refusal_body(), &date, &mut bytes);
                 Rest::Close
             }
             None => write_answer(script, number, shape, answer, &mut bytes),
@@ -377,7 +376,7 @@ fn finish_streamed(
     let Some(source) = source else {
         return Err(writer.give_up("its body was sent already".to_owned()));
     };
-    Ok(match writer.finish_streamed(date).map_err(shown)? {
+    Ok(match writer.finish_streamed(date) {
         (Some(framing), persistent) => Rest::Body(Streamed {
             source,
             framing,

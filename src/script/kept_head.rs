@@ -42,8 +42,12 @@ pub fn write(head: &RequestHead<'_, '_>, raw_head: &[u8], room: &mut [u8]) {
     let Some((places, text)) = room.split_at_mut_checked(fields.len() * 2 * PLACE) else {
         return;
     };
+    // The host of an absolute target counts, not the field's (RFC 9112 §3.2.2).
+    let is_absolute = !head.target().starts_with('/');
     for (Field { name, value }, places) in fields.iter().zip(places.chunks_exact_mut(2 * PLACE)) {
         let (first, second) = places.split_at_mut(PLACE);
+        let is_overridden = is_absolute && name.eq_ignore_ascii_case("host");
+        let value = if is_overridden { head.host() } else { *value };
         first.copy_from_slice(&place(name.as_bytes()));
         second.copy_from_slice(&place(value));
     }
@@ -209,6 +213,20 @@ mod tests {
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(fields(&head), expected);
         assert_eq!((head.name(3), head.value(3)), (&b""[..], &b""[..]));
+    }
+
+    #[test]
+    fn the_host_of_an_absolute_target_stands_in_for_the_field_as_of_rfc_9112_section_3_2_2() {
+        let host = |text: &[u8]| {
+            let bytes = kept(text);
+            let head = KeptHead::read(&bytes);
+            assert_eq!(head.name(0), b"hOST");
+            String::from_utf8(head.value(0).to_vec()).unwrap()
+        };
+        let other = host(b"GET http://b:81/ HTTP/1.1\r\nhOST: a\r\n\r\n");
+        assert_eq!(other, "b:81");
+        assert_eq!(host(b"OPTIONS * HTTP/1.1\r\nhOST: a\r\n\r\n"), "a");
+        assert_eq!(host(b"GET / HTTP/1.1\r\nhOST: a\r\n\r\n"), "a");
     }
 
     #[test]

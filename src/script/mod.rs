@@ -52,7 +52,7 @@ use self::{
     settings::{ScriptError, Settings},
     testing::{CaseResult, TestRun},
 };
-use crate::engine::{Engine, counters::Counted, pool::Pool};
+use crate::engine::{Engine, counters::Counted, dialer::Dialer, pool::Pool};
 
 /// What a script is told that still runs when its runtime is gone.
 const GONE: &str = "the runtime has ended";
@@ -62,6 +62,7 @@ pub struct Script {
     lua: mlua::WeakLua,
     engine: Rc<Engine>,
     scheduler: Rc<Scheduler>,
+    dialer: Rc<Dialer>,
     pool: Rc<Pool>,
     servers: Servers,
     exchanges: Exchanges,
@@ -89,6 +90,7 @@ impl Script {
         let script = Rc::new(Self {
             lua: lua.weak(),
             scheduler: Scheduler::new(engine.clone()),
+            dialer: Dialer::new(engine.clone()),
             engine,
             pool: Rc::default(),
             servers: Servers::new(settings.ports),

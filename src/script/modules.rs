@@ -145,8 +145,8 @@ impl Modules {
         let answers: LuaTable = luau::load(lua, luau::ANSWERS, (natives, &self.scheduler))?;
         let natives = serve::natives(lua, script)?;
         let request: LuaTable = luau::load(lua, luau::REQUEST, (&natives, &self.scheduler))?;
-        let failed: LuaFunction = request.get("failed")?;
-        let bodies: LuaTable = luau::load(lua, luau::BODIES, (&natives, &self.scheduler, failed))?;
+        let bodies: LuaTable =
+            luau::load(lua, luau::BODIES, (&natives, &self.scheduler, &request))?;
         let settings_of: LuaFunction = luau::load(lua, luau::CONFIGURATION, ())?;
         let parts = (
             natives,

@@ -9,6 +9,7 @@ mod idle_cpu;
 mod installation;
 mod limits;
 mod raw_http;
+mod rfc9112;
 mod runtime;
 mod support;
 mod tls;

@@ -208,17 +208,18 @@ note("woke")
 
 #[test]
 fn a_steps_budget_ends_it_between_resumes() {
+    // Counted, not timed: each resume takes a millisecond at least, however busy the machine is.
     let (runtime, notes) = noting(
         r#"
-local note = require("@test/note") :: any
 local task = require("@lute/task")
+local note = require("@test/note")
 for _ = 1, 50 do
 	task.spawn(function()
 		while true do
-			task.deferSelf()
 			local began = os.clock()
 			while os.clock() - began < 0.001 do end
 			note("resumed")
+			task.deferSelf()
 		end
 	end)
 end
@@ -226,11 +227,10 @@ end
     );
     for _ in 0..3 {
         notes.borrow_mut().clear();
-        let status = runtime.step(Duration::from_millis(2)).unwrap();
+        let status = runtime.step(Duration::from_millis(5)).unwrap();
         assert!(status.ready && status.busy);
-        // `os.clock` counts the time of all threads: one resume may be shorter than its millisecond.
         let resumed = notes.borrow().len();
-        assert!((1..25).contains(&resumed), "{resumed} resumes");
+        assert!((1..10).contains(&resumed), "{resumed}");
     }
 }
 
