@@ -38,7 +38,7 @@ pub use runtime::{Builder, Error, Installation, Runtime, Scripts, Stats, Status,
 pub use script::{
     calls::Call,
     host_modules::HostModule,
-    settings::ScriptError,
+    settings::{Limits, ScriptError},
     testing::{CaseFailure, CaseResult},
 };
 

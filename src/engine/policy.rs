@@ -29,7 +29,10 @@ use self::{
     ranges::{embedded, is_public},
     rule::{Place, Rule},
 };
-use super::dialer;
+use super::{
+    dialer::{self, Gate},
+    listener::ListenAt,
+};
 
 /// Where a program may connect to and listen.
 ///
@@ -279,6 +282,64 @@ impl Policy {
         refuse_unless(self.listen.allows_path(path), || {
             format!("listening on {} is not allowed", path.display())
         })
+    }
+}
+
+impl Policy {
+    /// Those of the addresses, or the Unix socket, that may be listened on.
+    ///
+    /// ```
+    /// use lute_net::{Policy, engine::listener::ListenAt};
+    ///
+    /// let both = ListenAt::Internet {
+    ///     addresses: vec!["127.0.0.1:80".parse()?, "[::1]:80".parse()?],
+    ///     reuse_port: false,
+    /// };
+    /// let policy = Policy::open().deny_listen("127.0.0.0/8")?;
+    /// let allowed = policy.listen_at(both)?;
+    /// assert!(matches!(allowed, ListenAt::Internet { addresses, .. } if addresses == ["[::1]:80".parse()?]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::listen_address`], when none may.
+    pub fn listen_at(&self, at: ListenAt) -> Result<ListenAt, String> {
+        match at {
+            ListenAt::Local(path) => self.listen_path(&path).map(|()| ListenAt::Local(path)),
+            ListenAt::Internet {
+                addresses,
+                reuse_port,
+            } => {
+                let (mut allowed, mut refusal) = (Vec::with_capacity(addresses.len()), None);
+                for address in addresses {
+                    match self.listen_address(address) {
+                        Ok(()) => allowed.push(address),
+                        Err(reason) => refusal = Some(reason),
+                    }
+                }
+                match refusal.filter(|_| allowed.is_empty()) {
+                    Some(reason) => Err(reason),
+                    None => Ok(ListenAt::Internet {
+                        addresses: allowed,
+                        reuse_port,
+                    }),
+                }
+            }
+        }
+    }
+}
+
+impl Gate for Policy {
+    fn name(&self, host: &str, port: u16) -> Result<(), String> {
+        self.connect_name(host, port)
+    }
+
+    fn address(&self, host: &str, address: SocketAddr) -> Result<(), String> {
+        self.connect_address(host, address)
+    }
+
+    fn path(&self, path: &Path) -> Result<(), String> {
+        self.connect_path(path)
     }
 }
 

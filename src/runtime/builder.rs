@@ -7,11 +7,11 @@ use smol::LocalExecutor;
 
 use super::{Error, Installation, Runtime, Scripts};
 use crate::{
-    engine::Engine,
+    engine::{Engine, policy::Policy},
     script::{
         Ports, Script,
         host_modules::HostModule,
-        settings::{ScriptError, Settings},
+        settings::{Limits, ScriptError, Settings},
     },
 };
 
@@ -97,6 +97,44 @@ impl Builder {
         self
     }
 
+    /// Where the scripts may connect to and listen: everywhere without this.
+    ///
+    /// ```
+    /// use lute_net::{Policy, Runtime};
+    ///
+    /// let runtime = Runtime::builder()
+    ///     .policy(Policy::closed().allow_connect("api.example.com:443")?)
+    ///     .build()?;
+    /// runtime.load_source("plugin.luau", r#"
+    ///     local client = require("@lute/net/client")
+    ///     local _, problem = pcall(function() return client.request("http://169.254.169.254/") end)
+    ///     assert(problem == "plugin.luau:3: network request failed: connecting to 169.254.169.254:80 is not allowed")
+    /// "#, &[])?;
+    /// runtime.run()?;
+    /// assert_eq!(runtime.uncaught_errors(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.settings.policy = Rc::new(policy);
+        self
+    }
+
+    /// What the scripts may use; see [`Limits`].
+    ///
+    /// ```
+    /// use lute_net::{Limits, Runtime};
+    ///
+    /// let limits = Limits { memory: Some(16 << 20), ..Limits::default() };
+    /// let runtime = Runtime::builder().limits(limits).on_error(|_| {}).build()?;
+    /// runtime.load_source("fills.luau", "local t = {} while true do table.insert(t, string.rep('x', 1e5) .. #t) end", &[])?;
+    /// assert_eq!(runtime.uncaught_errors(), 1);
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
     /// Makes the runtime.
     ///
     /// ```
@@ -108,7 +146,7 @@ impl Builder {
     /// [`Error::Io`] and [`Error::Vm`] when the system has no descriptor or no memory left; [`Error::Setting`].
     pub fn build(self) -> Result<Runtime, Error> {
         self.check()?;
-        let engine = Engine::new(Rc::new(LocalExecutor::new()))?;
+        let engine = self.engine()?;
         Ok(Runtime {
             scripts: fresh(&engine, &self.settings)?,
             settings: self.settings,
@@ -133,7 +171,7 @@ impl Builder {
     /// As [`install`](super::install); [`Error::Setting`].
     pub fn install(self, lua: &Lua, executor: &LocalExecutor<'_>) -> Result<Installation, Error> {
         self.check()?;
-        let engine = Engine::new(Rc::new(LocalExecutor::new()))?;
+        let engine = self.engine()?;
         let script = Script::new(lua, engine.clone(), self.settings)?;
         let scripts = Scripts {
             lua: lua.clone(),
@@ -141,6 +179,15 @@ impl Builder {
             script,
         };
         Installation::new(scripts, executor)
+    }
+
+    fn engine(&self) -> Result<Rc<Engine>, Error> {
+        let engine = Engine::new(Rc::new(LocalExecutor::new()))?;
+        let connections = self.settings.limits.connections;
+        engine
+            .connections()
+            .set_limit(connections.unwrap_or(usize::MAX));
+        Ok(engine)
     }
 
     fn check(&self) -> Result<(), Error> {

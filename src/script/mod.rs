@@ -90,7 +90,7 @@ impl Script {
         let script = Rc::new(Self {
             lua: lua.weak(),
             scheduler: Scheduler::new(engine.clone()),
-            dialer: Dialer::new(engine.clone()),
+            dialer: Dialer::with_gate(engine.clone(), settings.policy.clone()),
             engine,
             pool: Rc::default(),
             servers: Servers::new(settings.ports),
@@ -104,6 +104,9 @@ impl Script {
             luau: OnceCell::new(),
         });
         script.install(lua)?;
+        if let Some(limit) = script.settings.limits.memory {
+            lua.set_memory_limit(limit)?;
+        }
         Ok(script)
     }
 

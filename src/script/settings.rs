@@ -1,8 +1,9 @@
 //! What a host decides for its scripts, kept for every VM that a runtime makes.
 
-use std::{fmt, rc::Rc};
+use std::{fmt, rc::Rc, time::Duration};
 
 use super::{host_modules::HostModules, serve::Ports};
+use crate::engine::policy::Policy;
 
 /// Called with each error that no script caught.
 pub type ErrorHook = Rc<dyn Fn(&ScriptError)>;
@@ -35,6 +36,10 @@ pub struct Settings {
     pub ports: Ports,
     /// The host's own modules.
     pub modules: HostModules,
+    /// Where they may connect to and listen.
+    pub policy: Rc<Policy>,
+    /// What they may use.
+    pub limits: Limits,
 }
 
 impl Default for Settings {
@@ -44,6 +49,44 @@ impl Default for Settings {
             on_error: Rc::new(|error| eprintln!("{error}")),
             ports: Ports::default(),
             modules: HostModules::default(),
+            policy: Rc::default(),
+            limits: Limits::default(),
         }
     }
+}
+
+/// What the scripts of a runtime may use, on top of what they set themselves (the servers' `maxconnections`, the client's
+/// `maxbodysize` …). None is no limit.
+///
+/// ```
+/// use std::time::Duration;
+/// use lute_net::{Limits, Runtime};
+///
+/// let runtime = Runtime::builder()
+///     .limits(Limits {
+///         memory: Some(64 << 20),
+///         resume: Some(Duration::from_millis(100)),
+///         ..Limits::default()
+///     })
+///     .on_error(|error| assert!(error.message.contains("without waiting")))
+///     .build()?;
+/// runtime.load_source("loops.luau", "while true do pcall(function() while true do end end) end", &[])?;
+/// assert_eq!(runtime.uncaught_errors(), 1);
+/// # Ok::<(), lute_net::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the VM. What goes beyond is the error `not enough memory` in the script that asked for it. Garbage counts
+    /// until it is collected: give about twice what the scripts hold.
+    pub memory: Option<usize>,
+    /// Open connections, the servers' and the clients' together. Clients of the servers then wait in the backlog, and
+    /// requests of the scripts wait for an end of another connection, until they time out.
+    pub connections: Option<usize>,
+    /// Requests of the scripts' client that are in flight at once; one more is an error.
+    pub requests: Option<usize>,
+    /// Bytes of a body: of each request to the servers and of each response to the client.
+    pub body: Option<u64>,
+    /// How long a coroutine may run between two waits. Then every safepoint in it raises until it has unwound, so that no
+    /// `pcall` saves it; other coroutines go on. It costs some 30 ns at each call and turn of a loop.
+    pub resume: Option<Duration>,
 }
