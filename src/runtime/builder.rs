@@ -28,7 +28,7 @@ use crate::{
 /// ```
 #[derive(Clone, Default)]
 pub struct Builder {
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 impl Builder {

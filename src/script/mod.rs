@@ -10,6 +10,8 @@
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
 
 mod answers;
+#[cfg(feature = "async-h1")]
+pub mod async_h1;
 mod body_source;
 pub mod calls;
 pub mod contained;
@@ -288,6 +290,15 @@ impl Script {
     fn host_functions(self: &Rc<Self>, lua: &Lua) -> LuaResult<&HostFunctions> {
         let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
         luau.modules.host(lua, self)
+    }
+
+    /// The functions of the server module, loaded if need be.
+    #[cfg(feature = "async-h1")]
+    fn server_functions(self: &Rc<Self>, lua: &Lua) -> LuaResult<&ServerFunctions> {
+        self.module(lua, "@lute/net/server")?;
+        let luau = self.luau.get().filter(|_| !self.ended.get());
+        luau.and_then(|luau| luau.modules.server())
+            .ok_or_else(|| LuaError::runtime(GONE))
     }
 
     /// Closes the coroutine of a call that nobody waits for.

@@ -40,6 +40,9 @@ pub struct Settings {
     pub policy: Rc<Policy>,
     /// What they may use.
     pub limits: Limits,
+    /// The host's connections that requests go through.
+    #[cfg(feature = "async-h1")]
+    pub carriers: super::async_h1::carriers::Carriers,
 }
 
 impl Default for Settings {
@@ -51,6 +54,8 @@ impl Default for Settings {
             modules: HostModules::default(),
             policy: Rc::default(),
             limits: Limits::default(),
+            #[cfg(feature = "async-h1")]
+            carriers: Default::default(),
         }
     }
 }
