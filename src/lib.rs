@@ -39,7 +39,7 @@ pub use script::{
     calls::Call,
     host_modules::HostModule,
     settings::{Limits, ScriptError},
-    testing::{CaseFailure, CaseResult},
+    testing::{Case, CaseFailure, CaseResult, Leftovers, Selection},
 };
 
 /// The README's Rust examples are tests.

@@ -11,6 +11,7 @@ mod error;
 mod installation;
 mod scripts;
 mod stats;
+mod test_cases;
 
 use std::{
     cell::Cell,
@@ -28,7 +29,7 @@ pub use self::{
     scripts::Scripts,
     stats::Stats,
 };
-use crate::script::{contained::contained, settings::Settings, testing::CaseResult};
+use crate::script::{contained::contained, settings::Settings};
 
 /// Runs Luau scripts that use the network, on the thread it was made on.
 ///
@@ -97,30 +98,6 @@ impl Runtime {
     /// [`Error::Vm`] and [`Error::Io`] when the VM or the poller fails; [`Error::Reentered`]; [`Error::Panicked`].
     pub fn run(&self) -> Result<(), Error> {
         self.run_while(|| self.is_busy())
-    }
-
-    /// Runs the `@std/test` cases that loaded scripts have registered and that `wants` (given suite and name) accepts;
-    /// `report` is told of each as it ends. What the cases leave running goes on only with the next call.
-    ///
-    /// ```
-    /// let runtime = lute_net::Runtime::builder().build()?;
-    /// runtime.load_source("sum.test.luau", r#"
-    ///     require("@std/test").case("adds", function(assert) assert.eq(1 + 1, 2) end)
-    /// "#, &[])?;
-    /// runtime.run_tests(|_, _| true, |result| assert!(result.failure.is_none()))?;
-    /// # Ok::<(), lute_net::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub fn run_tests(
-        &self,
-        wants: impl Fn(Option<&str>, &str) -> bool + 'static,
-        report: impl Fn(CaseResult) + 'static,
-    ) -> Result<(), Error> {
-        let started = contained(|| self.script.start_tests(wants, report));
-        let tests = started.map_err(Error::Panicked)??;
-        self.run_while(|| !tests.is_finished() && self.is_busy())
     }
 
     /// Runs until `future` is ready, and with it everything that is left to run meanwhile.

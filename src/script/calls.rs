@@ -164,6 +164,7 @@ fn drive(
 ) -> LuaResult<LuaThread> {
     let lua: Lua = script.lua()?;
     let arguments = arguments.into_lua_multi(&lua)?;
+    let _turn = script.interrupt.turn();
     script
         .host_functions(&lua)?
         .call

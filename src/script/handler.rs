@@ -180,9 +180,11 @@ impl Service for LuauService {
         if streamed {
             script.exchanges.keep(number, request);
         }
+        let turn = script.interrupt.turn();
         let called = script
             .lua()
             .and_then(|lua| raw_vm::call_handler(&lua, &self.dispatch, number, request));
+        drop(turn);
         let answer = match called {
             Ok((LuaValue::Boolean(false), ..)) => {
                 script.exchanges.keep(number, request);

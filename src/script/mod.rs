@@ -5,6 +5,7 @@
 //! - [`fetch`]: requests of `client.request`
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
+//! - [`interrupt`]: stops scripts that run for too long
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`host_modules`]: the host's; [`require`]: those from files
 //! - [`calls`]: what the host calls; [`contained`]: its panics; [`settings`]: what it decides
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
@@ -19,6 +20,7 @@ mod environment;
 mod fetch;
 mod handler;
 pub mod host_modules;
+mod interrupt;
 mod kept_head;
 mod luau;
 mod modules;
@@ -31,7 +33,7 @@ pub mod testing;
 mod time;
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, RefCell},
     path::Path,
     rc::Rc,
     task::Waker,
@@ -41,6 +43,7 @@ use std::{
 use mlua::prelude::{
     Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaThread, LuaValue, LuaVariadic,
 };
+use mlua::thread::ThreadStatus;
 
 pub use self::serve::Ports;
 use self::{
@@ -48,11 +51,12 @@ use self::{
     calls::Calls,
     contained::contained,
     handler::Exchanges,
+    interrupt::Interrupt,
     modules::{HostFunctions, Modules, ServerFunctions},
     scheduler::Scheduler,
     serve::Servers,
     settings::{ScriptError, Settings},
-    testing::{CaseResult, TestRun},
+    testing::{Case, CaseResult, Selection, TestRun},
 };
 use crate::engine::{Engine, counters::Counted, dialer::Dialer, pool::Pool};
 
@@ -63,6 +67,7 @@ const GONE: &str = "the runtime has ended";
 pub struct Script {
     lua: mlua::WeakLua,
     engine: Rc<Engine>,
+    interrupt: Rc<Interrupt>,
     scheduler: Rc<Scheduler>,
     dialer: Rc<Dialer>,
     pool: Rc<Pool>,
@@ -73,6 +78,10 @@ pub struct Script {
     counter: Cell<u64>,
     settings: Settings,
     errors: Cell<u64>,
+    /// Bytes that the VM held after its garbage was collected last.
+    collected: Cell<usize>,
+    /// The coroutines of scripts that have not come to their end.
+    loading: RefCell<Vec<LuaThread>>,
     ended: Cell<bool>,
     luau: OnceCell<LuauSide>,
 }
@@ -89,9 +98,12 @@ impl Script {
     /// # Errors
     /// When the VM has no memory left.
     pub fn new(lua: &Lua, engine: Rc<Engine>, settings: Settings) -> LuaResult<Rc<Self>> {
+        let interrupt = Rc::new(Interrupt::new(lua));
+        interrupt.limit_turns(settings.limits.turn);
         let script = Rc::new(Self {
             lua: lua.weak(),
-            scheduler: Scheduler::new(engine.clone()),
+            scheduler: Scheduler::new(engine.clone(), interrupt.clone()),
+            interrupt,
             dialer: Dialer::with_gate(engine.clone(), settings.policy.clone()),
             engine,
             pool: Rc::default(),
@@ -102,6 +114,8 @@ impl Script {
             counter: Cell::new(0),
             settings,
             errors: Cell::new(0),
+            collected: Cell::new(0),
+            loading: RefCell::default(),
             ended: Cell::new(false),
             luau: OnceCell::new(),
         });
@@ -155,16 +169,40 @@ impl Script {
     /// # Errors
     /// When the VM has no memory left.
     pub fn start_tests(
-        &self,
-        wants: impl Fn(Option<&str>, &str) -> bool + 'static,
+        self: &Rc<Self>,
+        selection: Selection,
         report: impl Fn(CaseResult) + 'static,
     ) -> LuaResult<TestRun> {
         let lua = self.lua()?;
         let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
-        match luau.modules.run_tests() {
-            Some(run) => testing::start(&lua, run, &luau.drive, wants, report),
+        match luau.modules.test() {
+            Some(test) => testing::start(&lua, self, test, &luau.drive, selection, report),
             None => Ok(TestRun::without_cases()),
         }
+    }
+
+    /// The test cases that scripts have registered.
+    ///
+    /// # Errors
+    /// When the VM has no memory left.
+    pub fn test_cases(&self) -> LuaResult<Vec<Case>> {
+        let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
+        match luau.modules.test() {
+            Some(test) => testing::list(&self.lua()?, test),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether a script has not come to its end yet: it may register more test cases.
+    pub fn is_loading(&self) -> bool {
+        let mut loading = self.loading.borrow_mut();
+        loading.retain(is_unfinished);
+        !loading.is_empty()
+    }
+
+    /// What stops scripts that run for too long.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Resumes what is ready, until `limit` if there is one.
@@ -173,10 +211,14 @@ impl Script {
     /// When the VM itself fails.
     pub fn round(&self, limit: Option<Instant>) -> LuaResult<()> {
         self.scheduler.fire_timers();
+        if let Some(limit) = self.settings.limits.memory {
+            self.collect_in_time(limit)?;
+        }
         if !self.scheduler.is_ready() {
             return Ok(());
         }
-        self.scheduler.round(&self.lua()?, limit)
+        self.scheduler
+            .round(&self.lua()?, limit, |error| self.report_failure(error))
     }
 
     /// Whether a coroutine can be resumed now.
@@ -227,6 +269,7 @@ impl Script {
     /// Ends everything: servers with their connections, operations, kept connections.
     pub fn clear(&self) {
         self.ended.set(true);
+        self.loading.take();
         self.servers.clear();
         self.sources.clear();
         self.scheduler.clear();
@@ -243,6 +286,21 @@ impl Script {
             Some(luau) => luau.modules.get(lua, self, name),
             None => Ok(None),
         }
+    }
+
+    /// The VM collects its garbage when its memory has doubled, which may be beyond its limit: here when half of what was
+    /// left is used.
+    fn collect_in_time(&self, limit: usize) -> LuaResult<()> {
+        let lua = self.lua()?;
+        let held = self.collected.get();
+        let room = limit.saturating_sub(held) / 2;
+        // When next to nothing is left, not at every turn.
+        if lua.used_memory() < held + room.max(limit / 64) {
+            return Ok(());
+        }
+        lua.gc_collect()?;
+        self.collected.set(lua.used_memory());
+        Ok(())
     }
 
     fn install(self: &Rc<Self>, lua: &Lua) -> LuaResult<()> {
@@ -281,6 +339,11 @@ impl Script {
             return Err(GONE.to_owned());
         };
         let arguments: LuaVariadic<String> = arguments.iter().cloned().collect();
+        let mut loading = self.loading.borrow_mut();
+        loading.retain(is_unfinished);
+        loading.push(thread.clone());
+        drop(loading);
+        let _turn = self.interrupt.turn();
         luau.drive
             .call((thread, arguments))
             .map_err(|error| plain_message(&error))
@@ -349,6 +412,7 @@ impl Script {
         let Some(server) = luau.and_then(|luau| luau.modules.server()) else {
             return;
         };
+        let _turn = self.interrupt.turn();
         if let Err(error) = call(server) {
             self.report_failure(&error);
         }
@@ -357,13 +421,9 @@ impl Script {
     /// Reports an error that no script caught.
     pub fn report(&self, message: &str, traceback: &str) {
         self.errors.set(self.errors.get() + 1);
-        let frames = traceback
-            .lines()
-            .filter(|frame| !frame.contains(luau::CHUNK_PREFIX));
-        let traceback = frames.collect::<Vec<_>>().join("\n");
         let error = ScriptError {
             message: message.to_owned(),
-            traceback,
+            traceback: script_frames(traceback),
         };
         if let Err(text) = contained(|| (self.settings.on_error)(&error)) {
             eprintln!("{error}\nthe error hook panicked: {text}");
@@ -374,6 +434,18 @@ impl Script {
     fn report_failure(&self, error: &LuaError) {
         self.report(&plain_message(error), "");
     }
+}
+
+/// A traceback without our own frames.
+fn script_frames(traceback: &str) -> String {
+    let frames = traceback
+        .lines()
+        .filter(|frame| !frame.contains(luau::CHUNK_PREFIX));
+    frames.collect::<Vec<_>>().join("\n")
+}
+
+fn is_unfinished(thread: &LuaThread) -> bool {
+    thread.status() == ThreadStatus::Resumable
 }
 
 /// A raised value's text.

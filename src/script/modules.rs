@@ -8,7 +8,10 @@ use std::{
 
 use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
 
-use super::{Script, answers, calls, fetch, host_modules::HostShims, luau, serve, time};
+use super::{
+    Script, answers, calls, fetch, host_modules::HostShims, luau, serve, testing,
+    testing::TestFunctions, time,
+};
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
 pub struct Modules {
@@ -19,7 +22,7 @@ pub struct Modules {
     loaded: RefCell<HashMap<String, LuaTable>>,
     server: OnceCell<ServerFunctions>,
     host: OnceCell<HostFunctions>,
-    run_tests: OnceCell<LuaFunction>,
+    test: OnceCell<TestFunctions>,
 }
 
 /// The functions of `luau/server.luau` that Rust calls.
@@ -56,7 +59,7 @@ impl Modules {
             loaded: RefCell::default(),
             server: OnceCell::new(),
             host: OnceCell::new(),
-            run_tests: OnceCell::new(),
+            test: OnceCell::new(),
         }
     }
 
@@ -86,9 +89,9 @@ impl Modules {
         Ok(self.host.get_or_init(|| host))
     }
 
-    /// The function that runs test cases; a script that has some has loaded it.
-    pub fn run_tests(&self) -> Option<&LuaFunction> {
-        self.run_tests.get()
+    /// The functions of the test module; a script that has cases has loaded it.
+    pub fn test(&self) -> Option<&TestFunctions> {
+        self.test.get()
     }
 
     /// The module of this name, if it is one of ours.
@@ -104,7 +107,7 @@ impl Modules {
             "@lute/net/client" | "@std/net" => self.load_client(lua, script)?,
             "@lute/net/server" => self.load_server(lua, script)?,
             "@lute/net" => self.load_net(lua, script)?,
-            "@std/test" => self.load_test(lua)?,
+            "@std/test" => self.load_test(lua, script)?,
             _ => return self.load_host_module(lua, script, name),
         }
         Ok(self.loaded.borrow().get(name).cloned())
@@ -179,9 +182,11 @@ impl Modules {
         Ok(())
     }
 
-    fn load_test(&self, lua: &Lua) -> LuaResult<()> {
-        let test: LuaTable = luau::load(lua, luau::TEST, ())?;
-        let _ = self.run_tests.set(test.get("run")?);
+    fn load_test(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
+        let clock = Rc::default();
+        let natives = testing::natives(lua, script, &clock)?;
+        let test: LuaTable = luau::load(lua, luau::TEST, (natives, &self.scheduler))?;
+        let _ = self.test.set(TestFunctions::new(&test, clock)?);
         self.keep("@std/test", test.get("module")?);
         Ok(())
     }

@@ -15,8 +15,11 @@ use std::{
 use mlua::prelude::{Lua, LuaError, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue};
 use smol::Task;
 
-use super::{GONE, Script, describe};
+use super::{GONE, Script, describe, interrupt::Interrupt, plain_message};
 use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
+
+/// Rounds in a row in which the VM may fail: each time some coroutine may have gone on.
+const MOST_FAILURES: u32 = 100;
 
 /// Makes the Luau values of an operation's result, once it is delivered.
 pub type Delivery = Box<dyn FnOnce(&Lua) -> LuaResult<LuaMultiValue>>;
@@ -24,11 +27,14 @@ pub type Delivery = Box<dyn FnOnce(&Lua) -> LuaResult<LuaMultiValue>>;
 /// What coroutines wait for, and what has come for them.
 pub struct Scheduler {
     engine: Rc<Engine>,
+    interrupt: Rc<Interrupt>,
     counter: Cell<u64>,
     operations: RefCell<HashMap<u64, Operation>>,
     ended: RefCell<VecDeque<(u64, Outcome)>>,
     /// Coroutines are queued in Luau.
     queued: Cell<bool>,
+    /// Rounds in a row that the VM has failed in.
+    failures: Cell<u32>,
     /// Who drives the scheduler and waits until there is something to do.
     driver: Cell<Option<Waker>>,
     luau: OnceCell<LuauHalf>,
@@ -55,14 +61,16 @@ struct LuauHalf {
 }
 
 impl Scheduler {
-    /// A scheduler whose operations run on `engine`.
-    pub fn new(engine: Rc<Engine>) -> Rc<Self> {
+    /// A scheduler whose operations run on `engine` and whose turns `interrupt` knows.
+    pub fn new(engine: Rc<Engine>, interrupt: Rc<Interrupt>) -> Rc<Self> {
         Rc::new(Self {
             engine,
+            interrupt,
             counter: Cell::new(0),
             operations: RefCell::default(),
             ended: RefCell::default(),
             queued: Cell::new(false),
+            failures: Cell::new(0),
             driver: Cell::default(),
             luau: OnceCell::new(),
         })
@@ -184,36 +192,68 @@ impl Scheduler {
         self.operations.borrow().len()
     }
 
-    /// One round: resumes what is ready now, until `limit` if there is one.
+    /// One round: resumes what is ready now, until `limit` if there is one. A failure of the VM itself (it has no memory
+    /// left) costs a coroutine and is told to `failed`; errors of scripts go to the error hook.
     ///
     /// # Errors
-    /// Only when the VM itself fails (out of memory): errors of scripts go to the error hook.
-    pub fn round(&self, lua: &Lua, limit: Option<Instant>) -> LuaResult<()> {
+    /// When the VM has failed so often that nothing can go on.
+    pub fn round(
+        &self,
+        lua: &Lua,
+        limit: Option<Instant>,
+        failed: impl Fn(&LuaError),
+    ) -> LuaResult<()> {
         let Some(luau) = self.luau.get() else {
             return Ok(());
         };
         let ended = self.ended.borrow().len();
+        // Before those whose timer is due: `defer` and then `wait()` run in this order.
+        if self.queued.replace(false) {
+            let _turn = self.interrupt.turn();
+            let round = self.expiry(lua, limit);
+            match round.and_then(|expired| luau.round.call(expired)) {
+                Ok(left) => {
+                    self.failures.set(0);
+                    self.queued.set(left || self.queued.get());
+                }
+                Err(error) if self.failures.get() < MOST_FAILURES => {
+                    self.failures.set(self.failures.get() + 1);
+                    self.queued.set(true);
+                    failed(&error);
+                    // What fails for want of memory may have left some behind.
+                    lua.gc_collect()?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
         for _ in 0..ended {
             let Some((wait, outcome)) = self.ended.borrow_mut().pop_front() else {
                 break;
             };
             if self.operations.borrow_mut().remove(&wait).is_some() {
-                luau.finish(lua, wait, outcome)?;
+                let _turn = self.interrupt.turn();
+                if let Err(error) = luau.finish(lua, wait, outcome) {
+                    failed(&error);
+                }
             }
             if limit.is_some_and(|limit| Instant::now() >= limit) {
                 return Ok(());
             }
         }
-        if self.queued.replace(false) {
-            let expired = limit
-                .map(|limit| lua.create_function(move |_, ()| Ok(Instant::now() >= limit)))
-                .transpose()?;
-            let left: bool = luau.round.call(expired)?;
-            if left {
-                self.queued.set(true);
-            }
-        }
         Ok(())
+    }
+
+    /// What a round asks after each coroutine it has resumed: whether its time is up. None when nobody need be asked.
+    fn expiry(&self, lua: &Lua, limit: Option<Instant>) -> LuaResult<Option<LuaFunction>> {
+        if limit.is_none() && !self.interrupt.limits_turns() {
+            return Ok(None);
+        }
+        let interrupt = self.interrupt.clone();
+        let expired = lua.create_function(move |_, ()| {
+            interrupt.next_turn();
+            Ok(limit.is_some_and(|limit| Instant::now() >= limit))
+        })?;
+        Ok(Some(expired))
     }
 
     fn end(&self, wait: u64, outcome: Outcome) {
@@ -234,7 +274,9 @@ impl LuauHalf {
             Outcome::Failed(message) => self.finish.call((wait, &self.failed, message)),
             Outcome::Values(make) => match make(lua) {
                 Ok(values) => self.finish.call((wait, &self.done, values)),
-                Err(error) => self.finish.call((wait, &self.failed, error.to_string())),
+                Err(error) => self
+                    .finish
+                    .call((wait, &self.failed, plain_message(&error))),
             },
         }
     }

@@ -70,7 +70,7 @@ impl Default for Settings {
 /// let runtime = Runtime::builder()
 ///     .limits(Limits {
 ///         memory: Some(64 << 20),
-///         resume: Some(Duration::from_millis(100)),
+///         turn: Some(Duration::from_millis(100)),
 ///         ..Limits::default()
 ///     })
 ///     .on_error(|error| assert!(error.message.contains("without waiting")))
@@ -91,7 +91,7 @@ pub struct Limits {
     pub requests: Option<usize>,
     /// Bytes of a body: of each request to the servers and of each response to the client.
     pub body: Option<u64>,
-    /// How long a coroutine may run between two waits. Then every safepoint in it raises until it has unwound, so that no
-    /// `pcall` saves it; other coroutines go on. It costs some 30 ns at each call and turn of a loop.
-    pub resume: Option<Duration>,
+    /// How long a script may run between two waits. Then it is stopped, whatever it catches: an error that nobody caught,
+    /// and everything else goes on. The check costs about 30 ns for each call and each turn of a loop.
+    pub turn: Option<Duration>,
 }

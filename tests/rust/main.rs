@@ -1,5 +1,8 @@
 //! The library and the command as their users meet them: real sockets, real processes.
 
+#[cfg(feature = "async-h1")]
+mod async_h1;
+mod cases;
 mod certificates;
 mod command;
 mod conformance;
@@ -7,7 +10,9 @@ mod faults;
 mod host;
 mod idle_cpu;
 mod installation;
+mod interrupt;
 mod limits;
+mod quotas;
 mod raw_http;
 mod rfc9112;
 mod runtime;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lute_net::{Error, Runtime};
+use lute_net::{Builder, Error, Runtime};
 
 use crate::support::in_a_process_of_its_own;
 
@@ -19,9 +19,14 @@ fn descriptors() -> usize {
 
 /// A runtime whose script has `note`: what it notes is collected.
 fn noting(source: &str) -> (Runtime, Rc<RefCell<Vec<String>>>) {
+    noting_in(Runtime::builder(), source)
+}
+
+/// As [`noting`], in a runtime with settings.
+pub fn noting_in(builder: Builder, source: &str) -> (Runtime, Rc<RefCell<Vec<String>>>) {
     let notes = Rc::<RefCell<Vec<String>>>::default();
     let problems = notes.clone();
-    let runtime = Runtime::builder()
+    let runtime = builder
         .on_error(move |error| {
             problems
                 .borrow_mut()
