@@ -1,10 +1,8 @@
-//! Feature `async-h1`: hosts that speak `http_types` hand requests to a Luau handler, and a script's requests go through
-//! connections of theirs.
+//! Feature `async-h1`: hosts that speak `http_types` hand requests to a Luau handler.
 //!
-//! - [`endpoint`]: a handler as the function that `async_h1::accept` takes; [`carriers`]: the host's connections
+//! - [`endpoint`]: a handler as the function that `async_h1::accept` takes
 //! - [`conversion`]: between `http_types` and what goes over our own `wire`; [`channel_body`]: bodies in pieces
 
-pub mod carriers;
 mod channel_body;
 mod conversion;
 pub mod endpoint;

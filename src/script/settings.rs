@@ -40,9 +40,6 @@ pub struct Settings {
     pub policy: Rc<Policy>,
     /// What they may use.
     pub limits: Limits,
-    /// The host's connections that requests go through.
-    #[cfg(feature = "async-h1")]
-    pub carriers: super::async_h1::carriers::Carriers,
 }
 
 impl Default for Settings {
@@ -54,8 +51,6 @@ impl Default for Settings {
             modules: HostModules::default(),
             policy: Rc::default(),
             limits: Limits::default(),
-            #[cfg(feature = "async-h1")]
-            carriers: Default::default(),
         }
     }
 }
@@ -87,9 +82,7 @@ pub struct Limits {
     /// Open connections, the servers' and the clients' together. Clients of the servers then wait in the backlog, and
     /// requests of the scripts wait for an end of another connection, until they time out.
     pub connections: Option<usize>,
-    /// Requests of the scripts' client that are in flight at once; one more is an error.
-    pub requests: Option<usize>,
-    /// Bytes of a body: of each request to the servers and of each response to the client.
+    /// Bytes of the body of each request to the servers.
     pub body: Option<u64>,
     /// How long a script may run between two waits. Then it is stopped, whatever it catches: an error that nobody caught,
     /// and everything else goes on. The check costs about 30 ns for each call and each turn of a loop.

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, str::FromStr};
 
 use http_types::{
-    Body, Method, Request as HttpRequest, Response as HttpResponse, StatusCode, Url,
+    Body, Request as HttpRequest, Response as HttpResponse, StatusCode,
     headers::{HeaderName, HeaderValue},
 };
 
@@ -128,43 +128,6 @@ pub fn response(head: Head, body: Body) -> Result<HttpResponse, String> {
     Ok(response)
 }
 
-/// A request of http_types'.
-///
-/// # Errors
-/// A method that it does not know, or a field outside of ASCII.
-pub fn request(
-    url: &Url,
-    method: &str,
-    fields: &[(String, Vec<u8>)],
-    body: Vec<u8>,
-) -> Result<HttpRequest, String> {
-    let known =
-        Method::from_str(method).map_err(|_| format!("http_types knows no method {method}"))?;
-    let mut request = HttpRequest::new(known, url.clone());
-    if !body.is_empty() {
-        request.set_body(Body::from_bytes(body));
-        request.remove_header("content-type");
-    }
-    for (name, value) in fields {
-        let (name, value) = header(name, value.clone())?;
-        request.append_header(name, value);
-    }
-    Ok(request)
-}
-
-/// Status and fields of a response of http_types'.
-pub fn parts(response: &HttpResponse) -> Head {
-    let fields = response.iter().flat_map(|(name, values)| {
-        values
-            .iter()
-            .map(|value| (name.as_str().to_owned(), value.as_str().as_bytes().to_vec()))
-    });
-    Head {
-        status: response.status() as u16,
-        fields: fields.collect(),
-    }
-}
-
 fn header(name: &str, value: Vec<u8>) -> Result<(HeaderName, HeaderValue), String> {
     let problem = |_| format!("http_types holds no bytes over 0x7f: header '{name}'");
     let value = HeaderValue::from_bytes(value).map_err(problem)?;
@@ -174,6 +137,8 @@ fn header(name: &str, value: Vec<u8>) -> Result<(HeaderName, HeaderValue), Strin
 
 #[cfg(test)]
 mod tests {
+    use http_types::Method;
+
     use super::*;
 
     fn head(status: u16, name: &str, value: &[u8]) -> Head {
@@ -189,14 +154,6 @@ mod tests {
         assert!(no_status.contains("299"));
         let no_ascii = response(head(200, "X-Name", b"caf\xe9"), Body::empty()).unwrap_err();
         assert!(no_ascii.contains("X-Name"));
-        let url = Url::parse("http://example.com/").unwrap();
-        assert!(
-            request(&url, "BREW", &[], Vec::new())
-                .unwrap_err()
-                .contains("BREW")
-        );
-        let fields = [("a".to_owned(), vec![0xff])];
-        assert!(request(&url, "GET", &fields, Vec::new()).is_err());
     }
 
     #[test]
@@ -220,7 +177,6 @@ mod tests {
             .map(HeaderValue::as_str)
             .collect();
         assert_eq!(cookies, ["a=1", "b=2"]);
-        assert_eq!(parts(&made).fields.len(), 2);
     }
 
     #[test]
