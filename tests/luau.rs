@@ -84,4 +84,5 @@ files! {
     server: "net/server.test.luau";
     answers: "net/answers.test.luau";
     server_onerror: "net/server/onerror.test.luau";
+    server_metrics: "net/server/metrics.test.luau";
 }

@@ -29,6 +29,7 @@ pub struct Exchanges {
 /// An exchange whose handler waits, or may wait for the request's body, or whose answer's body is sent.
 struct Exchange {
     shape: Shape,
+    shape_once_read: Shape,
     answer: Option<Answer>,
     connection: Option<Waker>,
     client_ended: bool,
@@ -124,6 +125,7 @@ impl Exchanges {
     fn keep(&self, number: u64, request: &Request<'_>) {
         let make = || Exchange {
             shape: request.shape,
+            shape_once_read: request.shape_once_read,
             answer: None,
             connection: None,
             client_ended: false,
@@ -287,6 +289,7 @@ impl Service for LuauService {
         let Some(exchange) = exchanges.get_mut(&number) else {
             return;
         };
+        exchange.shape = exchange.shape_once_read;
         let body = &mut exchange.body;
         body.wanted = false;
         body.over = !matches!(part, BodyPart::Bytes(_));

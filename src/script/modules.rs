@@ -9,7 +9,7 @@ use std::{
 use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
 
 use super::{
-    Script, answers, calls, fetch, host_modules::HostShims, luau, serve, testing,
+    Script, answers, calls, fetch, host_modules::HostShims, luau, metrics, serve, testing,
     testing::TestFunctions, time,
 };
 
@@ -154,6 +154,7 @@ impl Modules {
         let bodies: LuaTable =
             luau::load(lua, luau::BODIES, (&natives, &self.scheduler, &request))?;
         let settings_of: LuaFunction = luau::load(lua, luau::CONFIGURATION, ())?;
+        let metrics: LuaTable = luau::load(lua, luau::METRICS, metrics::natives(lua, script)?)?;
         let parts = (
             natives,
             &self.scheduler,
@@ -161,6 +162,7 @@ impl Modules {
             bodies,
             request,
             settings_of,
+            metrics,
         );
         let server: LuaTable = luau::load(lua, luau::SERVER, parts)?;
         let _ = self.server.set(ServerFunctions {

@@ -45,6 +45,8 @@ pub enum Ports {
 /// The servers of a script, by number.
 pub struct Servers {
     ports: Ports,
+    /// Whether times and statuses of answers are counted.
+    measured: Cell<bool>,
     open: RefCell<HashMap<u64, Rc<Server>>>,
     /// What the closed ones have counted.
     past: Cell<Counted>,
@@ -55,6 +57,7 @@ impl Servers {
     pub fn new(ports: Ports) -> Self {
         Self {
             ports,
+            measured: Cell::new(false),
             open: RefCell::default(),
             past: Cell::default(),
         }
@@ -95,7 +98,15 @@ impl Servers {
         }
     }
 
-    fn get(&self, number: u64) -> Option<Rc<Server>> {
+    /// Counts the times and statuses of answers, of all servers, from now on.
+    pub fn measure(&self) {
+        self.measured.set(true);
+        let open = self.open.borrow();
+        open.values().for_each(|server| server.measures().turn_on());
+    }
+
+    /// The server of this number, while it listens or drains.
+    pub fn get(&self, number: u64) -> Option<Rc<Server>> {
         self.open.borrow().get(&number).cloned()
     }
 
@@ -300,6 +311,9 @@ fn listen(
         Ok(server) => Rc::new(server),
         Err(error) => return Ok(Err(listen_problem(&at, port, &error))),
     };
+    if script.servers.measured.get() {
+        server.measures().turn_on();
+    }
     let port = server.port();
     let number = script.next_number();
     script.servers.open.borrow_mut().insert(number, server);

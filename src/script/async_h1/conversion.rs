@@ -137,7 +137,7 @@ fn header(name: &str, value: Vec<u8>) -> Result<(HeaderName, HeaderValue), Strin
 
 #[cfg(test)]
 mod tests {
-    use http_types::Method;
+    use http_types::{Method, Url};
 
     use super::*;
 

@@ -180,13 +180,15 @@ impl Exchange {
         body: &[u8],
     ) -> Answer {
         let remote = conversion::remote(request);
+        let shape = Shape::new(Version::Http11, head.method(), true);
         let request = Request {
             head,
             raw_head,
             body: RequestBody::Whole(body),
             remote: &remote,
             secure: request.url().scheme() == "https",
-            shape: Shape::new(Version::Http11, head.method(), true),
+            shape,
+            shape_once_read: shape,
         };
         let mut bytes = Vec::new();
         match self.service.respond(&request, &mut bytes) {
