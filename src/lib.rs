@@ -31,6 +31,7 @@
 pub mod engine;
 pub mod runtime;
 mod script;
+pub mod testing;
 pub mod wire;
 
 pub use engine::policy::{Policy, PolicyError};

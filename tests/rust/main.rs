@@ -2,10 +2,12 @@
 
 #[cfg(feature = "async-h1")]
 mod async_h1;
+mod async_h1_evidence;
 mod cases;
 mod certificates;
 mod command;
 mod conformance;
+mod documents;
 mod faults;
 mod host;
 mod idle_cpu;
@@ -23,4 +25,5 @@ mod runtime;
 mod slow_clients;
 mod support;
 mod tls;
+mod tracing;
 mod workers;
