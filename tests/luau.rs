@@ -81,6 +81,7 @@ files! {
     time: "time.test.luau";
     require: "require.test.luau";
     client: "net/client.test.luau";
+    client_stream: "net/client_stream.test.luau";
     server: "net/server.test.luau";
     answers: "net/answers.test.luau";
     server_onerror: "net/server/onerror.test.luau";

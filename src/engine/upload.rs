@@ -37,6 +37,15 @@ impl Upload {
         }))
     }
 
+    /// Whether the client waits to be told to send the body; once. An answer that is streamed while the body may still be
+    /// read must say so before its own head: behind that there is no place for a 1xx (RFC 9110 §15.2).
+    pub(super) fn takes_continue(&mut self) -> bool {
+        match self {
+            Self::Coming(body) => body.intake.takes_continue(),
+            Self::Whole | Self::Broken => false,
+        }
+    }
+
     pub(super) fn after_answer<S: Service>(self) -> Next<S> {
         match self {
             Self::Whole => Next::Read,
