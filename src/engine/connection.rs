@@ -281,7 +281,12 @@ impl<S: Service> Connection<S> {
         let server = &self.context;
         server.counters.request();
         let persistent = head.persistent() && !server.is_draining();
-        let shape = Shape::new(head.version(), head.method(), persistent);
+        let shape_once_read = Shape::new(head.version(), head.method(), persistent);
+        let shape = if upload.awaits_continue() {
+            shape_once_read.last()
+        } else {
+            shape_once_read
+        };
         let secure = self.transport.is_secure();
         let request = Request {
             head,
@@ -290,6 +295,7 @@ impl<S: Service> Connection<S> {
             remote: &self.remote,
             secure,
             shape,
+            shape_once_read,
         };
         // While an answer is made the service may keep the body.
         let exchange = |number, upload| {

@@ -37,11 +37,16 @@ impl Upload {
         }))
     }
 
-    /// Whether the client waits to be told to send the body; once. An answer that is streamed while the body may still be
-    /// read must say so before its own head: behind that there is no place for a 1xx (RFC 9110 §15.2).
+    /// Whether the client waits to be told to send it.
+    pub(super) fn awaits_continue(&self) -> bool {
+        matches!(self, Self::Coming(coming) if coming.intake.awaits_continue())
+    }
+
+    /// As [`Self::awaits_continue`], once: an answer that is streamed while the body may still be read must tell the client
+    /// before its own head, since behind that there is no place for a 1xx (RFC 9110 §15.2).
     pub(super) fn takes_continue(&mut self) -> bool {
         match self {
-            Self::Coming(body) => body.intake.takes_continue(),
+            Self::Coming(coming) => coming.intake.takes_continue(),
             Self::Whole | Self::Broken => false,
         }
     }

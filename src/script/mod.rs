@@ -358,9 +358,9 @@ impl Script {
     }
 
     /// What a handler returned can't be sent.
-    fn unsendable(&self, exchange: u64, problem: &str) {
+    fn unsendable(&self, exchange: u64, request: Option<&LuaTable>, problem: &str) {
         self.call_luau(Modules::server, |server| {
-            server.unsendable.call((exchange, problem))
+            server.unsendable.call((exchange, request, problem))
         });
     }
 
