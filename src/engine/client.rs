@@ -348,6 +348,9 @@ impl Client {
         let timeouts = request.options.timeouts;
         let begin = Instant::now();
         let until = due.min(deadline_after(begin, timeouts.connect));
+        if self.engine().connections().is_full() {
+            self.pool.drop_oldest();
+        }
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.dialer.dial(destination, left).await {

@@ -60,7 +60,8 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection whose last response was read to its end, for `kept_for` if the server has said that.
+    /// Keeps a connection whose last response was read to its end, for `kept_for` if the server has said that; not when the
+    /// engine has no room for another connection, which somebody may be waiting for.
     pub fn keep(
         self: &Rc<Self>,
         destination: Rc<Destination>,
@@ -68,7 +69,7 @@ impl Pool {
         kept_for: Option<Duration>,
     ) {
         let time = kept_for.map_or(IDLE, |time| time.saturating_sub(MARGIN).min(IDLE));
-        if time.is_zero() {
+        if time.is_zero() || self.engine.connections().is_full() {
             return;
         }
         if self.count.get() >= IN_ALL {
@@ -105,8 +106,8 @@ impl Pool {
         drop(self.idle.take());
     }
 
-    /// Closes the connection that will be closed first.
-    fn drop_oldest(&self) {
+    /// Closes the connection that would be closed first.
+    pub fn drop_oldest(&self) {
         let mut idle = self.idle.borrow_mut();
         let next = |connections: &VecDeque<Idle>| connections.front().map(|first| first.until);
         let oldest = idle
