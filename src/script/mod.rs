@@ -358,7 +358,7 @@ impl Script {
 
     /// The functions of the server module, loaded if need be.
     #[cfg(feature = "async-h1")]
-    fn server_functions(self: &Rc<Self>, lua: &Lua) -> LuaResult<&ServerFunctions> {
+    fn server_functions(self: &Rc<Self>, lua: &Lua) -> LuaResult<&modules::ServerFunctions> {
         self.module(lua, "@lute/net/server")?;
         let luau = self.luau.get().filter(|_| !self.ended.get());
         luau.and_then(|luau| luau.modules.server())
