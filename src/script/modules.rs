@@ -9,7 +9,7 @@ use std::{
 use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
 
 use super::{
-    Script, answers, calls, fetch, host_modules::HostShims, luau, metrics, serve, testing,
+    Script, answers, calls, fetch, host_modules::HostShims, json, luau, metrics, serve, testing,
     testing::TestFunctions, time,
 };
 
@@ -105,6 +105,7 @@ impl Modules {
             "@lute/net/server" => self.load_server(lua, script)?,
             "@lute/net" => self.load_net(lua, script)?,
             "@std/test" => self.load_test(lua, script)?,
+            "@std/json" => self.load_json(lua)?,
             _ => return self.load_host_module(lua, script, name),
         }
         Ok(self.loaded.borrow().get(name).cloned())
@@ -176,6 +177,14 @@ impl Modules {
         let client = self.get(lua, script, "@lute/net/client")?;
         let server = self.get(lua, script, "@lute/net/server")?;
         self.keep("@lute/net", luau::load(lua, luau::NET, (client, server))?);
+        Ok(())
+    }
+
+    fn load_json(&self, lua: &Lua) -> LuaResult<()> {
+        self.keep(
+            "@std/json",
+            luau::load(lua, luau::JSON, json::natives(lua)?)?,
+        );
         Ok(())
     }
 
