@@ -361,8 +361,8 @@ impl Script {
     }
 
     /// What a handler returned can't be sent.
-    fn unsendable(&self, exchange: u64, problem: &str) {
-        self.call_server(|server| server.unsendable.call((exchange, problem)));
+    fn unsendable(&self, exchange: u64, request: Option<&LuaTable>, problem: &str) {
+        self.call_server(|server| server.unsendable.call((exchange, request, problem)));
     }
 
     /// Asks the function of a body source for its next piece.

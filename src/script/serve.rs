@@ -140,6 +140,10 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
         })?,
     )?;
     native.set("queries", raw_vm::query_list(lua)?)?;
+    native.set(
+        "dispatcher",
+        lua.create_function(|lua, parts: LuaTable| raw_vm::dispatcher(lua, &parts))?,
+    )?;
 
     let bind = Natives {
         lua,
@@ -179,6 +183,7 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
                     status,
                     body,
                     headers,
+                    request: None,
                 },
             );
             Ok(())

@@ -1,9 +1,11 @@
 //! The library and the command as their users meet them: real sockets, real processes.
 
+mod async_h1_evidence;
 mod cases;
 mod certificates;
 mod command;
 mod conformance;
+mod documents;
 mod faults;
 mod host;
 mod idle_cpu;
@@ -20,4 +22,5 @@ mod runtime;
 mod slow_clients;
 mod support;
 mod tls;
+mod tracing;
 mod workers;
