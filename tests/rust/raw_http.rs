@@ -1,7 +1,7 @@
 //! A server under raw bytes: pipelining, requests cut in pieces, and what is refused.
 
 use std::{
-    io::{BufReader, Read, Write},
+    io::{BufReader, Write},
     net::Shutdown,
     thread,
     time::{Duration, Instant},
@@ -81,63 +81,6 @@ return body
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {head}");
         assert!(body == format!("{number},").repeat(1 << 15), "{path}");
     }
-}
-
-#[test]
-fn a_body_is_sent_while_the_requests_own_still_comes() {
-    let server = Server::with_options(
-        "streambody = true,",
-        r#"
-if request.path == "/late" then task.wait(0.01) end
-return { body = function(why) return if why then nil else request:read() end }
-"#,
-    );
-    let mut stream = server.connect();
-    for path in ["/now", "/late"] {
-        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
-        let (head, _) = read_response(&mut stream);
-        assert!(
-            head.contains("\r\nTransfer-Encoding: chunked\r\n"),
-            "{head}"
-        );
-        for piece in [b"ping", b"pong"] {
-            stream.write_all(piece).unwrap();
-            let mut chunk = [0; 9];
-            stream.read_exact(&mut chunk).unwrap();
-            assert_eq!(&chunk[3..7], piece);
-        }
-        let mut last = [0; 5];
-        stream.read_exact(&mut last).unwrap();
-        assert_eq!(&last, b"0\r\n\r\n");
-    }
-}
-
-#[test]
-fn two_coroutines_that_read_one_body_get_all_of_it_between_them() {
-    let server = Server::with_options(
-        "streambody = true,",
-        r#"
-local length, readers = 0, 2
-for _ = 1, 2 do
-	task.spawn(function()
-		for piece in request:pieces() do length += #piece end
-		readers -= 1
-	end)
-end
-while readers > 0 do task.wait() end
-return tostring(length)
-"#,
-    );
-    let mut stream = server.connect();
-    stream
-        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n")
-        .unwrap();
-    for piece in ["one,", "two,", "six."] {
-        thread::sleep(Duration::from_millis(10));
-        stream.write_all(piece.as_bytes()).unwrap();
-    }
-    assert_eq!(read_response(&mut stream).1, "12");
 }
 
 #[test]
