@@ -108,6 +108,27 @@ fn bodies_beyond_maxbuffered_are_503_until_others_are_done() {
     assert_eq!(read_response(&mut first).1, "800");
 }
 
+#[test]
+fn a_body_counts_towards_maxbuffered_while_its_handler_waits() {
+    let server = Server::with_options(
+        "maxbuffered = 1000,",
+        "while request.path == '/wait' and not request:closed() do task.wait(0.01) end return tostring(#request.body)",
+    );
+    let post = |path: &str| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 800\r\n\r\n");
+        head + &"x".repeat(800)
+    };
+    let mut first = server.connect();
+    first.write_all(post("/wait").as_bytes()).unwrap();
+    wait_until("a waiting handler", || server.activity().1 == 1);
+    assert_refused(&server.exchange(post("/").as_bytes()), 503);
+    drop(first);
+    wait_until("its end", || server.activity() == (0, 0));
+    let mut second = server.connect();
+    second.write_all(post("/").as_bytes()).unwrap();
+    assert_eq!(read_response(&mut second).1, "800");
+}
+
 // maxconnections
 
 #[test]

@@ -1,5 +1,7 @@
 //! The library and the command as their users meet them: real sockets, real processes.
 
+#[cfg(feature = "async-h1")]
+mod async_h1;
 mod async_h1_evidence;
 mod cases;
 mod certificates;
@@ -16,6 +18,7 @@ mod limits;
 mod log;
 mod peers;
 mod project;
+mod quotas;
 mod raw_http;
 mod rfc9110;
 mod rfc9112;

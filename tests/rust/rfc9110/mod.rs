@@ -54,6 +54,20 @@ fn section_5_3_repeated_fields_are_one_list_in_their_order() {
 }
 
 #[test]
+fn section_5_4_fields_that_are_too_large_or_too_many_are_431() {
+    let server = Server::with_options("maxheadersize = 4000,", "return ''");
+    for fields in [
+        format!("A: {}\r\n", "b".repeat(4000)),
+        format!("{}: b\r\n", "a".repeat(4000)),
+        "A: b\r\n".repeat(129),
+        "A: b\r\n".repeat(1000),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        refused(&server, request, 431);
+    }
+}
+
+#[test]
 fn section_5_5_control_bytes_in_a_value_are_refused_and_other_bytes_kept() {
     let server = Server::with_handler("return request.headers['x-a']");
     for byte in (0..=31_u8)
