@@ -34,8 +34,14 @@ mod script;
 pub mod testing;
 pub mod wire;
 
+pub use engine::policy::{Policy, PolicyError};
 pub use runtime::{Builder, Error, Installation, Runtime, Scripts, Stats, Status, install};
-pub use script::{calls::Call, host_modules::HostModule, settings::ScriptError};
+pub use script::{
+    calls::Call,
+    host_modules::HostModule,
+    settings::{Limits, ScriptError},
+    testing::{Case, CaseFailure, CaseResult, Leftovers, Selection},
+};
 
 /// The README's Rust examples are tests.
 #[doc = include_str!("../README.md")]

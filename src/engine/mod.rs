@@ -13,6 +13,7 @@
 //! - [`tls`]: encryption; [`files`]: what a request for a file is answered with; [`file_body`]: a file's bytes in pieces
 //! - [`client`]: sends a request; [`dialer`]: connects to a host, through proxies and with TLS; [`pool`]: keeps connections for
 //!   the next one
+//! - [`policy`]: where a program may connect to and listen; [`quota`]: how many connections it may have
 
 pub mod answer;
 pub mod buffers;
@@ -30,7 +31,9 @@ pub mod limits;
 pub mod listener;
 pub mod measures;
 pub mod observed;
+pub mod policy;
 pub mod pool;
+pub mod quota;
 pub mod reactor;
 pub mod server;
 pub mod service;
@@ -52,7 +55,8 @@ use std::{
 use smol::{LocalExecutor, Task};
 
 use self::{
-    buffers::Buffers, clock::Clock, deadlines::Deadlines, reactor::Reactor, timers::Timers,
+    buffers::Buffers, clock::Clock, deadlines::Deadlines, quota::Quota, reactor::Reactor,
+    timers::Timers,
 };
 
 /// Tasks run in one go before timers and sockets are looked at again, so that tasks that wake each other starve nobody.
@@ -66,6 +70,7 @@ pub struct Engine {
     deadlines: Rc<Deadlines>,
     buffers: Buffers,
     clock: Clock,
+    connections: Rc<Quota>,
 }
 
 impl Engine {
@@ -81,6 +86,7 @@ impl Engine {
             deadlines: Rc::default(),
             buffers: Buffers::default(),
             clock: Clock::default(),
+            connections: Rc::default(),
         }))
     }
 
@@ -107,6 +113,11 @@ impl Engine {
     /// The time of this turn.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The connections of servers and clients together.
+    pub fn connections(&self) -> &Rc<Quota> {
+        &self.connections
     }
 
     /// Runs `future` on the thread; dropping the task ends it.

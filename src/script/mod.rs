@@ -12,6 +12,8 @@
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
 
 mod answers;
+#[cfg(feature = "async-h1")]
+pub mod async_h1;
 mod body_source;
 pub mod calls;
 pub mod contained;
@@ -78,6 +80,8 @@ pub struct Script {
     counter: Cell<u64>,
     settings: Settings,
     errors: Cell<u64>,
+    /// Bytes that the VM held after its garbage was collected last.
+    collected: Cell<usize>,
     /// The coroutines of scripts that have not come to their end.
     loading: RefCell<Vec<LuaThread>>,
     ended: Cell<bool>,
@@ -97,12 +101,12 @@ impl Script {
     /// When the VM has no memory left.
     pub fn new(lua: &Lua, engine: Rc<Engine>, settings: Settings) -> LuaResult<Rc<Self>> {
         let interrupt = Rc::new(Interrupt::new(lua));
-        interrupt.limit_turns(settings.longest_turn);
+        interrupt.limit_turns(settings.limits.turn);
         let script = Rc::new(Self {
             lua: lua.weak(),
             scheduler: Scheduler::new(engine.clone(), interrupt.clone()),
             interrupt,
-            dialer: Dialer::new(engine.clone()),
+            dialer: Dialer::with_gate(engine.clone(), settings.policy.clone()),
             engine,
             pool: Rc::default(),
             servers: Servers::new(settings.ports),
@@ -112,11 +116,15 @@ impl Script {
             counter: Cell::new(0),
             settings,
             errors: Cell::new(0),
+            collected: Cell::new(0),
             loading: RefCell::default(),
             ended: Cell::new(false),
             luau: OnceCell::new(),
         });
         script.install(lua)?;
+        if let Some(limit) = script.settings.limits.memory {
+            lua.set_memory_limit(limit)?;
+        }
         Ok(script)
     }
 
@@ -205,10 +213,14 @@ impl Script {
     /// When the VM itself fails.
     pub fn round(&self, limit: Option<Instant>) -> LuaResult<()> {
         self.scheduler.fire_timers();
+        if let Some(limit) = self.settings.limits.memory {
+            self.collect_in_time(limit)?;
+        }
         if !self.scheduler.is_ready() {
             return Ok(());
         }
-        self.scheduler.round(&self.lua()?, limit)
+        self.scheduler
+            .round(&self.lua()?, limit, |error| self.report_failure(error))
     }
 
     /// Whether a coroutine can be resumed now.
@@ -278,6 +290,21 @@ impl Script {
         }
     }
 
+    /// The VM collects its garbage when its memory has doubled, which may be beyond its limit: here when half of what was
+    /// left is used.
+    fn collect_in_time(&self, limit: usize) -> LuaResult<()> {
+        let lua = self.lua()?;
+        let held = self.collected.get();
+        let room = limit.saturating_sub(held) / 2;
+        // When next to nothing is left, not at every turn.
+        if lua.used_memory() < held + room.max(limit / 64) {
+            return Ok(());
+        }
+        lua.gc_collect()?;
+        self.collected.set(lua.used_memory());
+        Ok(())
+    }
+
     fn install(self: &Rc<Self>, lua: &Lua) -> LuaResult<()> {
         let native = scheduler::natives(lua, self)?;
         let half: LuaTable = luau::load(lua, luau::SCHEDULER, &native)?;
@@ -328,6 +355,15 @@ impl Script {
     fn host_functions(self: &Rc<Self>, lua: &Lua) -> LuaResult<&HostFunctions> {
         let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
         luau.modules.host(lua, self)
+    }
+
+    /// The functions of the server module, loaded if need be.
+    #[cfg(feature = "async-h1")]
+    fn server_functions(self: &Rc<Self>, lua: &Lua) -> LuaResult<&ServerFunctions> {
+        self.module(lua, "@lute/net/server")?;
+        let luau = self.luau.get().filter(|_| !self.ended.get());
+        luau.and_then(|luau| luau.modules.server())
+            .ok_or_else(|| LuaError::runtime(GONE))
     }
 
     /// Closes the coroutine of a call that nobody waits for.

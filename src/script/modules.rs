@@ -27,6 +27,9 @@ pub struct Modules {
 
 /// The functions of `luau/server.luau` that Rust calls.
 pub struct ServerFunctions {
+    /// Makes a handler into a function that takes a request of no server.
+    #[cfg(feature = "async-h1")]
+    pub endpoint: LuaFunction,
     /// The client of an exchange is gone.
     pub gone: LuaFunction,
     /// What a handler returned can't be sent.
@@ -163,6 +166,8 @@ impl Modules {
         );
         let server: LuaTable = luau::load(lua, luau::SERVER, parts)?;
         let _ = self.server.set(ServerFunctions {
+            #[cfg(feature = "async-h1")]
+            endpoint: server.get("endpoint")?,
             gone: server.get("gone")?,
             unsendable: server.get("unsendable")?,
             pull: server.get("pull")?,

@@ -19,6 +19,7 @@ use super::{
     handler::{Exchanges, HandlerAnswer, LuauService},
     raw_vm,
     scheduler::Delivery,
+    settings::Limits as HostLimits,
 };
 use crate::engine::{
     counters::Counted,
@@ -150,8 +151,8 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
         native: &native,
         script: Rc::downgrade(script),
     };
-    bind.set("resolve", |script, hostname: LuaString| {
-        Ok(resolve(script, hostname.to_string_lossy()))
+    bind.set("resolve", |script, (hostname, port): (LuaString, u16)| {
+        Ok(resolve(script, hostname.to_string_lossy(), port))
     })?;
     bind.set(
         "listen",
@@ -226,7 +227,7 @@ impl Natives<'_> {
             self.lua
                 .create_function(move |lua, arguments: A| match script.upgrade() {
                     Some(script) => function(&script, arguments)?.into_lua_multi(lua),
-                    None => ().into_lua_multi(lua),
+                    None => (mlua::Nil, super::GONE).into_lua_multi(lua),
                 })?;
         self.native.set(name, function)
     }
@@ -240,8 +241,10 @@ fn known_addresses(hostname: &str) -> Option<Vec<String>> {
     dialer::literal(hostname).map(|address| vec![address.to_string()])
 }
 
-fn resolve(script: &Script, hostname: String) -> u64 {
+fn resolve(script: &Script, hostname: String, port: u16) -> u64 {
+    let permission = script.settings.policy.listen_name(&hostname, port);
     script.scheduler.start(async move {
+        permission?;
         match dialer::resolve(&hostname, 0).await {
             Ok(found) => {
                 let addresses: Vec<String> = found
@@ -283,6 +286,10 @@ fn listen(
             }
         }
     };
+    let at = match script.settings.policy.listen_at(at) {
+        Ok(at) => at,
+        Err(problem) => return Ok(Err(problem)),
+    };
     let bodies = if config.get("streambody")? {
         Bodies::Streamed
     } else {
@@ -300,7 +307,7 @@ fn listen(
         },
     };
     let options = ServerOptions {
-        limits: limits(config)?,
+        limits: limits(config, &script.settings.limits)?,
         bodies,
         tls,
     };
@@ -349,7 +356,7 @@ fn listen_problem(at: &ListenAt, port: u16, error: &io::Error) -> String {
 }
 
 /// The limits of a config table whose values `luau/configuration.luau` has checked.
-fn limits(config: &LuaTable) -> LuaResult<Limits> {
+fn limits(config: &LuaTable, granted: &HostLimits) -> LuaResult<Limits> {
     let default = Limits::default();
     let number = |name: &str, default: u64| -> LuaResult<u64> {
         Ok(config
@@ -358,7 +365,7 @@ fn limits(config: &LuaTable) -> LuaResult<Limits> {
     };
     Ok(Limits {
         head: number("maxheadersize", default.head as u64)? as usize,
-        body: number("maxbodysize", default.body)?,
+        body: number("maxbodysize", default.body)?.min(granted.body.unwrap_or(u64::MAX)),
         buffered: number("maxbuffered", default.buffered)?,
         connections: number("maxconnections", default.connections as u64)? as usize,
         timeouts: timeouts(config.get("timeout")?, default.timeouts)?,
