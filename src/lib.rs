@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Three floors: [`wire`] (HTTP/1.1 over byte slices), [`engine`] (smol: sockets, connections), and above them the Luau
-//! modules. [`Runtime`] is the face.
+//! modules. [`Runtime`] is the face; the page [`embedding`] leads from nothing to a running tool.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -28,6 +28,8 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+#[doc = include_str!("../docs/embedding.md")]
+pub mod embedding {}
 pub mod engine;
 pub mod runtime;
 mod script;

@@ -273,7 +273,7 @@ impl<S: Service> Connection<S> {
         head: &RequestHead<'_, '_>,
         raw_head: &[u8],
         body: RequestBody<'_>,
-        upload: Upload,
+        mut upload: Upload,
         out: &mut Vec<u8>,
     ) -> Next<S> {
         // The times of the next head and body are their own.
@@ -302,9 +302,15 @@ impl<S: Service> Connection<S> {
             let held = Held::of(&server.buffered, body.length());
             Exchange::new(server.service.clone(), number, upload, held)
         };
+        let begin = out.len();
         match server.service.respond(&request, out) {
             Reply::Later(number) => Next::Await(exchange(number, upload)),
-            Reply::Streamed(number, streamed) => Next::Stream(streamed, exchange(number, upload)),
+            Reply::Streamed(number, streamed) => {
+                if upload.takes_continue() {
+                    out.splice(begin..begin, CONTINUE.iter().copied());
+                }
+                Next::Stream(streamed, exchange(number, upload))
+            }
             Reply::Written { persistent: false } => Next::Close,
             Reply::Written { persistent: true } => upload.after_answer(),
         }

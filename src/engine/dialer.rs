@@ -38,6 +38,7 @@ pub use self::{
     gate::{Gate, OpenGate},
     proxy::{Proxy, ProxyError, ProxySettings},
 };
+pub(crate) use self::{error::system_text, proxy::basic_credentials};
 use super::{
     Engine, quota::Permit, socket::Socket, timers::deadline_after, tls::ClientTlsOptions,
     transport::Transport,

@@ -8,6 +8,18 @@ use std::{
 };
 
 /// How many of something may be there at once, and how many are.
+///
+/// ```
+/// use std::rc::Rc;
+/// use lute_net::engine::quota::Quota;
+///
+/// let connections = Rc::new(Quota::default());
+/// connections.set_limit(1);
+/// let permit = connections.take();
+/// assert!(permit.is_some() && connections.take().is_none());
+/// drop(permit);
+/// assert!(connections.take().is_some());
+/// ```
 pub struct Quota {
     limit: Cell<usize>,
     used: Cell<usize>,

@@ -2,7 +2,7 @@
 //!
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
-//! - [`fetch`]: requests of `client.request`
+//! - [`fetch`]: `client.request` and `client.stream`; [`request_options`]: what they are given
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
@@ -27,6 +27,7 @@ mod luau;
 mod metrics;
 mod modules;
 mod raw_vm;
+mod request_options;
 mod require;
 mod scheduler;
 mod serve;
@@ -54,13 +55,13 @@ use self::{
     contained::contained,
     handler::Exchanges,
     interrupt::Interrupt,
-    modules::{HostFunctions, Modules, ServerFunctions},
+    modules::{HostFunctions, Modules},
     scheduler::Scheduler,
     serve::Servers,
     settings::{ScriptError, Settings},
     testing::{Case, CaseResult, Selection, TestRun},
 };
-use crate::engine::{Engine, counters::Counted, dialer::Dialer, pool::Pool};
+use crate::engine::{Engine, client::Client, counters::Counted, dialer::Dialer};
 
 /// What a script is told that still runs when its runtime is gone.
 const GONE: &str = "the runtime has ended";
@@ -71,8 +72,7 @@ pub struct Script {
     engine: Rc<Engine>,
     interrupt: Rc<Interrupt>,
     scheduler: Rc<Scheduler>,
-    dialer: Rc<Dialer>,
-    pool: Rc<Pool>,
+    client: Rc<Client>,
     servers: Servers,
     exchanges: Exchanges,
     sources: Sources,
@@ -106,9 +106,8 @@ impl Script {
             lua: lua.weak(),
             scheduler: Scheduler::new(engine.clone(), interrupt.clone()),
             interrupt,
-            dialer: Dialer::with_gate(engine.clone(), settings.policy.clone()),
+            client: Client::new(Dialer::with_gate(engine.clone(), settings.policy.clone())),
             engine,
-            pool: Rc::default(),
             servers: Servers::new(settings.ports),
             exchanges: Exchanges::default(),
             sources: Sources::default(),
@@ -276,7 +275,7 @@ impl Script {
         self.sources.clear();
         self.scheduler.clear();
         self.calls.clear();
-        self.pool.clear();
+        self.client.pool().clear();
     }
 
     /// The module of this name that is no file, if there is one.
@@ -359,7 +358,7 @@ impl Script {
 
     /// The functions of the server module, loaded if need be.
     #[cfg(feature = "async-h1")]
-    fn server_functions(self: &Rc<Self>, lua: &Lua) -> LuaResult<&ServerFunctions> {
+    fn server_functions(self: &Rc<Self>, lua: &Lua) -> LuaResult<&modules::ServerFunctions> {
         self.module(lua, "@lute/net/server")?;
         let luau = self.luau.get().filter(|_| !self.ended.get());
         luau.and_then(|luau| luau.modules.server())
@@ -391,31 +390,40 @@ impl Script {
 
     /// The client of an exchange is gone; its handler may be collected if it waits for nothing.
     fn exchange_gone(&self, exchange: u64) {
-        self.call_server(|server| server.gone.call(exchange));
+        self.call_luau(Modules::server, |server| server.gone.call(exchange));
     }
 
     /// What a handler returned can't be sent.
     fn unsendable(&self, exchange: u64, request: Option<&LuaTable>, problem: &str) {
-        self.call_server(|server| server.unsendable.call((exchange, request, problem)));
+        self.call_luau(Modules::server, |server| {
+            server.unsendable.call((exchange, request, problem))
+        });
     }
 
     /// Asks the function of a body source for its next piece.
     fn pull(&self, source: u64) {
-        self.call_server(|server| server.pull.call(source));
+        self.call_luau(Modules::bodies, |bodies| bodies.pull.call(source));
     }
 
     /// A body source is sent to its end, or dropped before it.
     fn end_stream(&self, source: u64, whole: bool) {
-        self.call_server(|server| server.end_stream.call((source, whole)));
+        self.call_luau(Modules::bodies, |bodies| {
+            bodies.end_stream.call((source, whole))
+        });
     }
 
-    fn call_server(&self, call: impl FnOnce(&ServerFunctions) -> LuaResult<()>) {
+    /// Calls one of the functions of a module, if that is loaded.
+    fn call_luau<F>(
+        &self,
+        functions: impl FnOnce(&Modules) -> Option<&F>,
+        call: impl FnOnce(&F) -> LuaResult<()>,
+    ) {
         let luau = self.luau.get().filter(|_| !self.ended.get());
-        let Some(server) = luau.and_then(|luau| luau.modules.server()) else {
+        let Some(functions) = luau.and_then(|luau| functions(&luau.modules)) else {
             return;
         };
         let _turn = self.interrupt.turn();
-        if let Err(error) = call(server) {
+        if let Err(error) = call(functions) {
             self.report_failure(&error);
         }
     }

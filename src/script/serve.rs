@@ -201,11 +201,6 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
                 .map_err(|problem| format!("cannot read the request's body: {problem}"))
         }))
     })?;
-    bind.set("stream", |script, ()| Ok(script.sources.make(script)))?;
-    bind.set("piece", |script, (number, piece): (u64, LuaValue)| {
-        script.sources.piece(number, &piece);
-        Ok(())
-    })?;
     Ok(native)
 }
 

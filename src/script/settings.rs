@@ -9,6 +9,16 @@ use crate::engine::policy::Policy;
 pub type ErrorHook = Rc<dyn Fn(&ScriptError)>;
 
 /// An error that no script caught.
+///
+/// ```
+/// let builder = lute_net::Runtime::builder().on_error(|error| {
+///     assert_eq!(error.message, "app.luau:1: no map");
+///     assert!(error.traceback.contains("app.luau:1"));
+/// });
+/// let runtime = builder.build()?;
+/// runtime.load_source("app.luau", "error('no map')", &[])?;
+/// # Ok::<(), lute_net::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptError {
     /// What was raised, as a string.

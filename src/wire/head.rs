@@ -117,12 +117,14 @@ pub fn values_of<'f, 'b>(
         .map(|field| field.value)
 }
 
-/// How many bytes of empty lines stand before the start line: none, one or two CRLF. Some clients
-/// send one after a body (RFC 9112 §2.2); more than two is a flood.
+/// The most empty lines that may stand before the start line. Some clients send one after a body (RFC 9112 §2.2); more than
+/// two is a flood.
+pub const MOST_EMPTY_LINES: usize = 2;
+
+/// How many bytes of empty lines stand before the start line.
 pub(super) fn leading_empty_lines(input: &[u8]) -> Result<Parsed<usize>, LineError> {
-    const MOST: usize = 2;
     let mut rest = input;
-    for _ in 0..=MOST {
+    for _ in 0..=MOST_EMPTY_LINES {
         rest = match rest {
             [b'\r', b'\n', after @ ..] => after,
             [] | [b'\r'] => return Ok(Parsed::Partial),

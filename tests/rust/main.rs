@@ -8,6 +8,7 @@ mod certificates;
 mod command;
 mod conformance;
 mod documents;
+mod endurance;
 mod expectations;
 mod faults;
 mod host;

@@ -290,3 +290,46 @@ note("the other goes on")
     );
     assert_eq!(notes.last().unwrap(), "the other goes on");
 }
+
+#[test]
+fn a_handler_that_has_no_memory_left_is_a_500_and_the_next_request_is_served() {
+    let limits = Limits {
+        memory: Some(8 << 20),
+        ..Limits::default()
+    };
+    let (runtime, notes) = noting_in(
+        Runtime::builder().limits(limits),
+        r#"
+local note = require("@test/note") :: any
+local task, client = require("@lute/task"), require("@lute/net/client")
+local running = require("@lute/net/server").serve({ port = 0, handler = function(request)
+	local hoard = {}
+	while request.path ~= "/small" do
+		hoard[#hoard + 1] = string.rep("x", 10000) .. #hoard
+		if request.path == "/late" and #hoard % 100 == 0 then task.wait() end
+	end
+	return "served"
+end })
+for _, path in { "/small", "/big", "/small", "/late", "/small" } do
+	local response = client.request(`127.0.0.1:{running.port}{path}`, { timeout = 20 })
+	note(`{path} {response.status}`)
+	hoard = nil
+end
+running.close()
+"#,
+    );
+    runtime.run().unwrap();
+    let notes = notes.take();
+    let answers: Vec<&String> = notes.iter().filter(|note| note.starts_with('/')).collect();
+    assert_eq!(
+        answers,
+        [
+            "/small 200",
+            "/big 500",
+            "/small 200",
+            "/late 500",
+            "/small 200"
+        ]
+    );
+    assert_eq!(notes.len(), 7, "{notes:?}");
+}
