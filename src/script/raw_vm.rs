@@ -37,7 +37,7 @@ use std::{
 use mlua::ffi::{self, lua_State};
 
 pub use self::{
-    dispatch::{Called, call_handler, dispatcher},
+    dispatch::{Called, Part, call_handler, dispatcher},
     fields::{query_list, request_index},
 };
 
