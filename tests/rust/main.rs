@@ -17,6 +17,7 @@ mod installation;
 mod interrupt;
 mod limits;
 mod log;
+mod network;
 mod peers;
 mod project;
 mod quotas;
