@@ -27,6 +27,7 @@ mod runtime;
 mod slow_clients;
 mod streams;
 mod support;
+mod test_command;
 mod timeouts;
 mod tls;
 mod tracing;
