@@ -33,6 +33,7 @@ mod fields;
 mod head;
 mod options;
 mod redirect;
+pub mod told;
 mod upload;
 
 use std::{
@@ -50,6 +51,7 @@ use self::{
     clock::ExchangeClock,
     exchange::{Exchange, Head},
     redirect::Redirect,
+    told::Told,
     upload::{Expectation, Upload},
 };
 pub use self::{
@@ -161,7 +163,13 @@ impl Client {
         let due = deadline_after(Instant::now(), total);
         let mut followed = 0;
         loop {
-            let (exchange, head) = self.exchange(&request, body, due).await?;
+            let told = Told::begin();
+            let exchanged = self.exchange(&request, body, due).await;
+            if let Some(told) = told {
+                let status = exchanged.as_ref().map(|(_, head)| head.status);
+                told.end(&request, status);
+            }
+            let (exchange, head) = exchanged?;
             let origin = || exchange.origin();
             let Some(redirect) = self.redirect(&request, &head, origin, &mut followed)? else {
                 return Ok(self.respond(request, exchange, head));
