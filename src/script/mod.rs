@@ -3,9 +3,10 @@
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
 //! - [`fetch`]: `client.request` and `client.stream`; [`request_options`]: what they are given
-//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
+//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`encoding`]: writes its answers; [`kept_head`]: a request's head; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
+//! - [`json`] is `@std/json`
 //! - [`interrupt`]: stops scripts that run for too long
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`host_modules`]: the host's; [`require`]: those from files
 //! - [`calls`]: what the host calls; [`contained`]: its panics; [`settings`]: what it decides
@@ -17,11 +18,13 @@ pub mod async_h1;
 mod body_source;
 pub mod calls;
 pub mod contained;
+mod encoding;
 mod environment;
 mod fetch;
 mod handler;
 pub mod host_modules;
 mod interrupt;
+mod json;
 mod kept_head;
 mod luau;
 mod metrics;
