@@ -86,6 +86,7 @@ pub struct AnswerWriter<'o> {
     status: u16,
     content_length: Option<String>,
     dated: bool,
+    upgrades: bool,
 }
 
 impl<'o> AnswerWriter<'o> {
@@ -109,6 +110,7 @@ impl<'o> AnswerWriter<'o> {
             status: code,
             content_length: None,
             dated: false,
+            upgrades: false,
         })
     }
 
@@ -196,7 +198,15 @@ impl<'o> AnswerWriter<'o> {
         if !self.dated {
             encode::field(self.out, "Date", date.as_bytes());
         }
-        if !self.shape.persistent {
+        if self.upgrades {
+            // RFC 9110 §7.8: who names another protocol says that it is for this connection only.
+            let options = if self.shape.persistent {
+                "Upgrade"
+            } else {
+                "close, Upgrade"
+            };
+            encode::field(self.out, "Connection", options);
+        } else if !self.shape.persistent {
             encode::field(self.out, "Connection", b"close");
         } else if self.shape.version == Version::Http10 {
             encode::field(self.out, "Connection", b"keep-alive");
@@ -214,6 +224,7 @@ impl<'o> AnswerWriter<'o> {
         }
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"Date") => self.dated = true,
+            7 if name.eq_ignore_ascii_case(b"Upgrade") => self.upgrades = true,
             10 if name.eq_ignore_ascii_case(b"Connection") => {
                 // `close` is heeded; what else stands here is between this connection's two ends, not the service's.
                 let closes = value

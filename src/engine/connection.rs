@@ -17,13 +17,14 @@ use futures_lite::future::yield_now;
 use super::{
     answer::Shape,
     deadlines::Deadline,
-    exchange::{Coming, Exchange, Upload},
+    exchange::{After, Coming, Exchange, Upload},
     intake::{Intake, Refusal, Taken},
     limits::{FIRST_REQUEST_AT_END, SLOWEST_BODY},
     server::{Activity, ServerContext},
     service::{Remote, Reply, Request, RequestBody, Service, Streamed},
     timers::deadline_after,
     transport::Transport,
+    websocket::{Pump, PumpOptions, Role, Upgrade},
 };
 use crate::wire::{FieldStorage, Parsed, RequestHead, encode, parse_request};
 
@@ -72,6 +73,8 @@ pub(super) enum Next<S: Service> {
     Stream(Streamed, Exchange<S>),
     /// Read what is left of a request's body, since its answer did not need it.
     Skip(Box<Coming>),
+    /// Become a WebSocket, once the answer that says so is sent.
+    Upgrade(Box<Upgrade>),
     /// End the connection gracefully.
     Close,
     /// The client is gone.
@@ -100,9 +103,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Serves the client until it leaves or has to. What is held while it is idle is kept small: the future is little more
-    /// than a pointer.
-    pub(super) async fn run(&mut self) {
+    /// Serves the client until it leaves or has to, or wants a WebSocket. What is held while it is idle is kept small: the
+    /// future is little more than a pointer.
+    pub(super) async fn run(&mut self) -> Option<Box<Upgrade>> {
         self.enter(Phase::Fresh);
         loop {
             let next = match poll_fn(|context| self.poll_turn(context)).await {
@@ -113,15 +116,31 @@ impl<S: Service> Connection<S> {
                     }
                     continue;
                 }
-                Ok(Next::Gone) | Err(_) => return,
+                Ok(Next::Gone) | Err(_) => return None,
                 Ok(next) => next,
             };
             self.set_activity(Activity::Busy);
-            if !Box::pin(self.proceed(next)).await {
-                return;
+            match Box::pin(self.proceed(next)).await {
+                After::Request => self.enter_phase(),
+                After::End => return None,
+                After::Upgrade(upgrade) => return Some(upgrade),
             }
-            self.enter_phase();
         }
+    }
+
+    /// The connection as a WebSocket.
+    pub(super) fn into_websocket(self, upgrade: Upgrade) -> Option<Pump> {
+        self.deadline.clear();
+        let options = PumpOptions {
+            transport: self.transport,
+            role: Role::Server,
+            remote: self.remote,
+            input: self.input,
+            counters: Some(self.context.counters.clone()),
+        };
+        let pump = Pump::new(&self.context.engine, self.deadline, upgrade, options)?;
+        self.context.set_websocket(self.key, pump.socket());
+        Some(pump)
     }
 
     /// Reads once, answers what is whole, and writes what can be written.
@@ -292,6 +311,7 @@ impl<S: Service> Connection<S> {
                 let exchange = Exchange::new(server.service.clone(), number, upload);
                 Next::Stream(streamed, exchange)
             }
+            Reply::Upgraded(upgrade) => Next::Upgrade(upgrade),
             Reply::Written { persistent: false } => Next::Close,
             Reply::Written { persistent: true } => upload.after_answer(),
         }

@@ -9,6 +9,7 @@
 //! - `connection`: one client; [`intake`]: its bytes become requests; `exchange`: answers that take longer
 //! - [`service`]: what is asked of whoever answers; [`answer`]: writes a response
 //! - [`tls`]: encryption; [`files`]: what a request for a file is answered with; [`file_body`]: a file's bytes in pieces
+//! - [`websocket`]: what a connection can become; `lingering`: its last moments
 //! - [`client`]: sends a request; [`dialer`]: finds and connects to a host; [`pool`]: keeps connections for the next one
 
 pub mod answer;
@@ -24,6 +25,7 @@ pub mod file_body;
 pub mod files;
 pub mod intake;
 pub mod limits;
+mod lingering;
 pub mod listener;
 pub mod pool;
 pub mod reactor;
@@ -33,6 +35,7 @@ pub mod socket;
 pub mod timers;
 pub mod tls;
 pub mod transport;
+pub mod websocket;
 
 use std::{
     future::Future,
@@ -47,6 +50,7 @@ use smol::{LocalExecutor, Task};
 
 use self::{
     buffers::Buffers, clock::Clock, deadlines::Deadlines, reactor::Reactor, timers::Timers,
+    websocket::Readers,
 };
 
 /// Tasks run in one go before timers and sockets are looked at again, so that tasks that wake each other starve nobody.
@@ -60,6 +64,7 @@ pub struct Engine {
     deadlines: Rc<Deadlines>,
     buffers: Buffers,
     clock: Clock,
+    websocket_readers: Readers,
 }
 
 impl Engine {
@@ -75,6 +80,7 @@ impl Engine {
             deadlines: Rc::default(),
             buffers: Buffers::default(),
             clock: Clock::default(),
+            websocket_readers: Readers::default(),
         }))
     }
 
@@ -101,6 +107,11 @@ impl Engine {
     /// The time of this turn.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What reads WebSocket frames.
+    pub fn websocket_readers(&self) -> &Readers {
+        &self.websocket_readers
     }
 
     /// Runs `future` on the thread; dropping the task ends it.

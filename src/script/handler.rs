@@ -1,7 +1,7 @@
 //! A script's handler as the engine sees it: a request becomes a call, and what that returns a response.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     future::poll_fn,
     rc::Weak,
@@ -17,6 +17,7 @@ use crate::engine::{
     service::{
         Answer, BodyPart, BodySource, Remote, Reply, Request, RequestBody, Rest, Service, Streamed,
     },
+    websocket::Upgrade,
 };
 use crate::wire::encode;
 
@@ -27,6 +28,10 @@ const FAILED: &str = "the server failed to answer";
 #[derive(Default)]
 pub struct Exchanges {
     open: RefCell<HashMap<u64, Exchange>>,
+    /// The exchange whose handler has not yielded yet; 0 when there is none.
+    current: Cell<u64>,
+    /// What it has been answered with, when it was upgraded.
+    upgraded: RefCell<Option<(Vec<u8>, Box<Upgrade>)>>,
 }
 
 /// An exchange whose handler waits, or may wait for the request's body, or whose answer's body is sent.
@@ -60,10 +65,36 @@ impl Exchanges {
             .is_none_or(|exchange| exchange.client_ended)
     }
 
+    /// Answers an exchange with `bytes`, after which its connection becomes a WebSocket; whether it could be answered.
+    pub fn upgrade(&self, number: u64, bytes: Vec<u8>, upgrade: Box<Upgrade>) -> bool {
+        if self.current.get() == number {
+            let first = self.upgraded.borrow().is_none();
+            if first {
+                self.upgraded.replace(Some((bytes, upgrade)));
+            }
+            return first;
+        }
+        let mut exchanges = self.open.borrow_mut();
+        let Some(exchange) = exchanges.get_mut(&number) else {
+            return false;
+        };
+        if exchange.answer.is_some() {
+            return false;
+        }
+        exchange.answer = Some(Answer {
+            bytes,
+            rest: Rest::Upgrade(upgrade),
+        });
+        exchange.connection.take().into_iter().for_each(Waker::wake);
+        true
+    }
+
     /// Takes a handler's late answer. When its client is gone, the function that would have made its body learns that.
     pub fn answer(&self, script: &Script, number: u64, answer: HandlerAnswer) {
         let exchanges = self.open.borrow();
         let exchange = exchanges.get(&number);
+        // One that was upgraded has its answer.
+        let exchange = exchange.filter(|exchange| exchange.answer.is_none());
         let known = exchange.map(|exchange| (exchange.shape, exchange.broken.clone()));
         drop(exchanges);
         let Some((shape, broken)) = known else {
@@ -209,7 +240,17 @@ impl Service for LuauService {
         if streamed {
             script.exchanges.keep(number, request);
         }
-        let answer = match self.call(number, request) {
+        script.exchanges.current.set(number);
+        let called = self.call(number, request);
+        script.exchanges.current.set(0);
+        if let Some((bytes, upgrade)) = script.exchanges.upgraded.take() {
+            out.extend_from_slice(&bytes);
+            if streamed {
+                script.exchanges.remove(number);
+            }
+            return Reply::Upgraded(upgrade);
+        }
+        let answer = match called {
             Ok((LuaValue::Boolean(false), ..)) => {
                 script.exchanges.keep(number, request);
                 return Reply::Later(number);

@@ -39,6 +39,10 @@ pub const BODIES: Source = source!("bodies.luau");
 pub const ANSWERS: Source = source!("answers.luau");
 /// `@lute/net/server`.
 pub const SERVER: Source = source!("server.luau");
+/// WebSockets of both sides.
+pub const WEBSOCKET: Source = source!("websocket.luau");
+/// The server's side of them.
+pub const SERVER_WEBSOCKET: Source = source!("server_websocket.luau");
 /// `print`.
 pub const PRINT: Source = source!("print.luau");
 /// `@lute/net`, `@std/net`.

@@ -5,6 +5,7 @@
 //! - [`fetch`]: requests of `client.request`
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`request_fields`]: headers and query for it;
 //!   [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
+//! - [`websocket`]: WebSockets of both sides
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`require`]: those from files
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
 
@@ -15,12 +16,14 @@ mod fetch;
 mod handler;
 mod luau;
 mod modules;
+mod natives;
 mod request_fields;
 mod require;
 mod scheduler;
 mod serve;
 pub mod testing;
 mod time;
+mod websocket;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -35,10 +38,11 @@ pub use self::serve::Ports;
 use self::{
     body_source::Sources,
     handler::Exchanges,
-    modules::{Modules, ServerFunctions},
+    modules::{Modules, ServerFunctions, WebSocketFunctions},
     scheduler::Scheduler,
     serve::Servers,
     testing::{CaseResult, TestRun},
+    websocket::Sockets,
 };
 use crate::engine::{Engine, pool::Pool};
 
@@ -66,6 +70,7 @@ pub struct Script {
     servers: Servers,
     exchanges: Exchanges,
     sources: Sources,
+    sockets: Sockets,
     counter: Cell<u64>,
     hook: RefCell<ErrorHook>,
     errors: Cell<u64>,
@@ -98,6 +103,7 @@ impl Script {
             servers: Servers::new(ports),
             exchanges: Exchanges::default(),
             sources: Sources::default(),
+            sockets: Sockets::default(),
             counter: Cell::new(0),
             hook: RefCell::new(hook),
             errors: Cell::new(0),
@@ -168,9 +174,9 @@ impl Script {
         self.scheduler.is_ready()
     }
 
-    /// Whether anything is left: a ready or waiting coroutine, or a listening server.
+    /// Whether anything is left: a ready or waiting coroutine, a listening server or an open WebSocket.
     pub fn is_busy(&self) -> bool {
-        self.scheduler.is_busy() || self.servers.count() > 0
+        self.scheduler.is_busy() || self.servers.count() > 0 || self.sockets.count() > 0
     }
 
     /// Errors that no script caught, so far.
@@ -197,6 +203,7 @@ impl Script {
     pub fn clear(&self) {
         self.ended.set(true);
         self.servers.clear();
+        self.sockets.clear();
         self.sources.clear();
         self.scheduler.clear();
         self.pool.clear();
@@ -284,6 +291,15 @@ impl Script {
         if let Err(error) = call(server) {
             self.report_failure(&error);
         }
+    }
+
+    fn call_websockets<R>(
+        &self,
+        call: impl FnOnce(&WebSocketFunctions) -> LuaResult<R>,
+    ) -> Option<R> {
+        let luau = self.luau.get().filter(|_| !self.ended.get())?;
+        let called = call(luau.modules.websockets()?);
+        called.inspect_err(|error| self.report_failure(error)).ok()
     }
 
     fn report(&self, message: &str, traceback: &str) {

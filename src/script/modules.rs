@@ -6,9 +6,9 @@ use std::{
     rc::Rc,
 };
 
-use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
+use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable};
 
-use super::{Script, answers, fetch, luau, serve, time};
+use super::{Script, answers, fetch, luau, serve, time, websocket};
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
 pub struct Modules {
@@ -18,6 +18,7 @@ pub struct Modules {
     scheduler: LuaTable,
     loaded: RefCell<HashMap<String, LuaTable>>,
     server: OnceCell<ServerFunctions>,
+    websockets: OnceCell<WebSocketModule>,
     run_tests: OnceCell<LuaFunction>,
 }
 
@@ -33,6 +34,26 @@ pub struct ServerFunctions {
     pub end_stream: LuaFunction,
 }
 
+/// The functions of `luau/websocket.luau` that Rust calls.
+pub struct WebSocketFunctions {
+    /// A WebSocket is open.
+    pub opened: LuaFunction,
+    /// A message came.
+    pub message: LuaFunction,
+    /// What was queued is sent.
+    pub drained: LuaFunction,
+    /// A WebSocket is over.
+    pub closed: LuaFunction,
+    /// A connection ended before it was one.
+    pub abandoned: LuaFunction,
+}
+
+struct WebSocketModule {
+    functions: WebSocketFunctions,
+    /// What it returned.
+    shared: LuaTable,
+}
+
 impl Modules {
     /// No module is loaded yet.
     pub fn new(native: LuaTable, scheduler: LuaTable) -> Self {
@@ -41,6 +62,7 @@ impl Modules {
             scheduler,
             loaded: RefCell::default(),
             server: OnceCell::new(),
+            websockets: OnceCell::new(),
             run_tests: OnceCell::new(),
         }
     }
@@ -48,6 +70,11 @@ impl Modules {
     /// The functions of the server module; a script that serves has loaded it.
     pub fn server(&self) -> Option<&ServerFunctions> {
         self.server.get()
+    }
+
+    /// The functions for WebSockets; a script that has some has loaded them.
+    pub fn websockets(&self) -> Option<&WebSocketFunctions> {
+        self.websockets.get().map(|module| &module.functions)
     }
 
     /// The function that runs test cases; a script that has some has loaded it.
@@ -104,6 +131,7 @@ impl Modules {
             bodies,
             request,
             settings_of,
+            self.load_server_websockets(lua, script)?,
         );
         let server: LuaTable = luau::load(lua, luau::SERVER, parts)?;
         let _ = self.server.set(ServerFunctions {
@@ -114,6 +142,33 @@ impl Modules {
         });
         self.keep("@lute/net/server", server.get("module")?);
         Ok(())
+    }
+
+    fn load_server_websockets(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
+        let natives = websocket::server_natives(lua, script)?;
+        let shared = self.load_websockets(lua, script)?;
+        luau::load(lua, luau::SERVER_WEBSOCKET, (natives, shared))
+    }
+
+    fn load_websockets(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<&LuaTable> {
+        if self.websockets.get().is_none() {
+            let natives = websocket::natives(lua, script)?;
+            let shared: LuaTable = luau::load(lua, luau::WEBSOCKET, (natives, &self.scheduler))?;
+            let _ = self.websockets.set(WebSocketModule {
+                functions: WebSocketFunctions {
+                    opened: shared.get("opened")?,
+                    message: shared.get("message")?,
+                    drained: shared.get("drained")?,
+                    closed: shared.get("closed")?,
+                    abandoned: shared.get("abandoned")?,
+                },
+                shared,
+            });
+        }
+        let module = self.websockets.get();
+        module
+            .map(|module| &module.shared)
+            .ok_or_else(|| LuaError::runtime(super::GONE))
     }
 
     fn load_net(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
