@@ -33,10 +33,12 @@ pub mod runtime;
 mod script;
 pub mod wire;
 
-pub use runtime::{Builder, Error, Runtime, Status};
+pub use runtime::{Builder, Error, Installation, Runtime, Scripts, Stats, Status, install};
 pub use script::{
-    ScriptError,
-    testing::{CaseFailure, CaseResult},
+    calls::Call,
+    host_modules::HostModule,
+    settings::ScriptError,
+    testing::{Case, CaseFailure, CaseResult, Leftovers, Selection},
 };
 
 /// The README's Rust examples are tests.

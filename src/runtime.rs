@@ -1,40 +1,66 @@
-//! A VM, its scheduler and its engine on one thread.
+//! The face for Rust hosts: a VM, its scheduler and its engine on one thread.
+//!
+//! - [`Runtime`]: owns them and runs them; [`Builder`]: makes it
+//! - [`Installation`]: the same in a VM and on an executor of the host's
+//! - [`Scripts`]: what both can do with their scripts; [`Stats`]: what can be counted
+
+mod builder;
+mod error;
+mod installation;
+mod scripts;
+mod stats;
+mod test_cases;
 
 use std::{
     cell::Cell,
-    fmt, io,
-    path::Path,
-    rc::Rc,
+    future::Future,
+    ops::Deref,
+    pin::pin,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use mlua::prelude::{Lua, LuaError};
-use smol::LocalExecutor;
-
-use crate::{
-    engine::Engine,
-    script::{ErrorHook, Ports, Script, ScriptError, testing::CaseResult},
+pub use self::{
+    builder::Builder,
+    error::Error,
+    installation::{Installation, install},
+    scripts::Scripts,
+    stats::Stats,
 };
+use crate::script::{contained::contained, settings::Settings};
 
 /// Runs Luau scripts that use the network, on the thread it was made on.
 ///
-/// Dropping it closes every socket and coroutine it had.
+/// Dropping it closes every socket and coroutine it had. It has the methods of [`Scripts`], too.
+///
+/// ```
+/// use lute_net::Runtime;
+///
+/// let runtime = Runtime::builder().build()?;
+/// runtime.load_file("examples/request.luau".as_ref(), &[])?;
+/// runtime.run()?;
+/// assert_eq!(runtime.uncaught_errors(), 0);
+/// # Ok::<(), lute_net::Error>(())
+/// ```
 pub struct Runtime {
-    lua: Lua,
-    engine: Rc<Engine>,
-    script: Rc<Script>,
+    scripts: Scripts,
+    settings: Settings,
     turning: Cell<bool>,
     stopping: Cell<bool>,
 }
 
-/// How to make a [`Runtime`]; see [`Runtime::builder`].
-#[derive(Default)]
-pub struct Builder {
-    on_error: Option<ErrorHook>,
-    ports: Ports,
-}
-
 /// What is left after a [`Runtime::step`].
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let runtime = lute_net::Runtime::builder().build()?;
+/// runtime.load_source("waits.luau", "require('@lute/task').wait(60)", &[])?;
+/// let status = runtime.step(Duration::from_millis(2))?;
+/// assert!(status.busy && !status.ready);
+/// assert!(status.next_timer.is_some_and(|due| due > Instant::now()));
+/// # Ok::<(), lute_net::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Something can be done at once: call `step` again in this frame if there is time.
@@ -45,211 +71,159 @@ pub struct Status {
     pub next_timer: Option<Instant>,
 }
 
-/// Why a runtime can't do what it was asked.
-#[derive(Debug)]
-pub enum Error {
-    /// The script can't be read or is no Luau: a text for the user, with file and line.
-    Script(String),
-    /// The VM failed (it has no memory left).
-    Vm(LuaError),
-    /// The system's poller failed.
-    Io(io::Error),
-    /// Called from inside the script that it should run.
-    Reentered,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Script(message) => f.write_str(message),
-            Self::Vm(error) => write!(f, "the Luau VM failed: {error}"),
-            Self::Io(error) => write!(f, "the poller failed: {error}"),
-            Self::Reentered => f.write_str("a runtime cannot be run from inside its own script"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<LuaError> for Error {
-    fn from(error: LuaError) -> Self {
-        Self::Vm(error)
-    }
-}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl Builder {
-    /// Called with each error that no script caught. Without it they go to stderr.
-    pub fn on_error(mut self, hook: impl Fn(&ScriptError) + 'static) -> Self {
-        self.on_error = Some(Box::new(hook));
-        self
-    }
-
-    /// For one of several processes that serve on the same ports: every server listens with SO_REUSEPORT, whatever its
-    /// script says, and port 0 is refused, as each process would get another one.
-    pub fn share_ports(mut self) -> Self {
-        self.ports = Ports::Shared;
-        self
-    }
-
-    /// Makes the runtime.
-    ///
-    /// # Errors
-    /// When the system has no descriptor or no memory left.
-    pub fn build(self) -> Result<Runtime, Error> {
-        let lua = Lua::new();
-        let engine = Engine::new(Rc::new(LocalExecutor::new()))?;
-        let hook = self
-            .on_error
-            .unwrap_or_else(|| Box::new(|error| eprintln!("{error}")));
-        let script = Script::new(&lua, engine.clone(), hook, self.ports)?;
-        lua.sandbox(true)?;
-        Ok(Runtime {
-            lua,
-            engine,
-            script,
-            turning: Cell::new(false),
-            stopping: Cell::new(false),
-        })
-    }
-}
-
-impl fmt::Display for ScriptError {
-    /// The message, and below it the traceback, indented.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        self.traceback
-            .lines()
-            .try_for_each(|frame| write!(f, "\n    {frame}"))
-    }
-}
-
 impl Runtime {
     /// A runtime with settings.
+    ///
+    /// ```
+    /// let runtime = lute_net::Runtime::builder().build()?;
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// The VM. Its globals are read-only.
-    pub fn lua(&self) -> &Lua {
-        &self.lua
-    }
-
-    /// The engine, for Rust code that shares the thread.
-    pub fn engine(&self) -> &Rc<Engine> {
-        &self.engine
-    }
-
-    /// Starts the script at `path` with `arguments` as its `...`: it runs up to its first wait.
-    ///
-    /// # Errors
-    /// [`Error::Script`] when the file can't be read or is no Luau. What the running script raises goes to the error hook.
-    pub fn load_file(&self, path: &Path, arguments: &[String]) -> Result<(), Error> {
-        self.script
-            .start_file(path, arguments)
-            .map_err(Error::Script)
-    }
-
-    /// As [`Self::load_file`], for a source that is no file. `name` is what errors call it, and what its `require` goes
-    /// out from.
-    ///
-    /// # Errors
-    /// As [`Self::load_file`].
-    pub fn load_source(&self, name: &str, source: &str, arguments: &[String]) -> Result<(), Error> {
-        self.script
-            .start_source(name, source, arguments)
-            .map_err(Error::Script)
-    }
-
     /// Runs until nothing is left: no ready or waiting coroutine, no listening server.
     ///
+    /// ```
+    /// let runtime = lute_net::Runtime::builder().build()?;
+    /// runtime.load_source("waits.luau", "require('@lute/task').wait(0.01)", &[])?;
+    /// runtime.run()?;
+    /// assert_eq!(runtime.waiting_coroutines(), 0);
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// [`Error::Vm`] and [`Error::Io`] when the VM or the poller fails; [`Error::Reentered`].
+    /// [`Error::Vm`] and [`Error::Io`] when the VM or the poller fails; [`Error::Reentered`]; [`Error::Panicked`].
     pub fn run(&self) -> Result<(), Error> {
         self.run_while(|| self.is_busy())
     }
 
-    /// Runs the `@std/test` cases that loaded scripts have registered and that `wants` (given suite and name) accepts;
-    /// `report` is told of each as it ends. What the cases leave running goes on only with the next call.
+    /// Runs until `future` is ready, and with it everything that is left to run meanwhile.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = lute_net::Runtime::builder().build()?;
+    /// let timer = smol::Timer::after(Duration::from_millis(5));
+    /// runtime.block_on(async { timer.await })?;
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn run_tests(
-        &self,
-        wants: impl Fn(Option<&str>, &str) -> bool + 'static,
-        report: impl Fn(CaseResult) + 'static,
-    ) -> Result<(), Error> {
-        let tests = self.script.start_tests(wants, report)?;
-        self.run_while(|| !tests.is_finished() && self.is_busy())
-    }
-
-    fn run_while(&self, goes_on: impl Fn() -> bool) -> Result<(), Error> {
+    ///
+    /// # Panics
+    /// When the future does.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, Error> {
         let _turn = self.enter()?;
-        while goes_on() {
-            let tasks_left = self.engine.run_tasks(None);
-            self.script.round(None)?;
-            let more = tasks_left | self.engine.run_tasks(None);
-            if more || self.script.is_ready() {
-                self.engine.poll_sockets()?;
-            } else if goes_on() {
-                self.engine.park()?;
+        let wakeup = self.engine.reactor().wakeup();
+        let waker = Waker::from(wakeup.clone());
+        let mut future = pin!(future);
+        loop {
+            if wakeup.take()
+                && let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker))
+            {
+                contained(|| self.engine.run_tasks(None)).map_err(Error::Panicked)?;
+                return Ok(value);
             }
+            self.turn(&|| !wakeup.is_set())?;
         }
-        // What was closed or abandoned last is dropped by its task's last turn.
-        self.engine.run_tasks(None);
-        Ok(())
     }
 
     /// For a frame loop: looks at the sockets without waiting, runs what is ready, and stops when `budget` is used up.
     /// A single resume of a coroutine is not cut short.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = lute_net::Runtime::builder().build()?;
+    /// runtime.load_source("app.luau", "require('@lute/task').wait(0.05)", &[])?;
+    /// while runtime.step(Duration::from_millis(2))?.busy {
+    ///     std::thread::sleep(Duration::from_millis(16)); // draw the frame
+    /// }
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::run`].
     pub fn step(&self, budget: Duration) -> Result<Status, Error> {
         let _turn = self.enter()?;
         let limit = Instant::now() + budget.min(Duration::from_secs(3600));
-        self.engine.poll_sockets()?;
-        loop {
-            let tasks_left = self.engine.run_tasks(Some(limit));
-            self.script.round(Some(limit))?;
-            let ready = tasks_left | self.engine.run_tasks(Some(limit)) | self.script.is_ready();
-            if !ready || Instant::now() >= limit {
-                let next_timer = self.engine.next_deadline();
-                return Ok(Status {
-                    ready,
-                    busy: self.is_busy(),
-                    next_timer,
-                });
-            }
-            self.engine.poll_sockets()?;
-        }
+        contained(|| self.turns_until(limit)).map_err(Error::Panicked)?
     }
 
     /// Ends gracefully: stops listening, serves the clients that the system has accepted, lets handlers answer, closes
     /// idle connections; [`Self::run`] then returns.
+    ///
+    /// ```
+    /// let runtime = lute_net::Runtime::builder().build()?;
+    /// runtime.load_source("app.luau", "require('@lute/net/server').serve({ port = 0, handler = print })", &[])?;
+    /// runtime.stop();
+    /// runtime.run()?;
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
     pub fn stop(&self) {
         self.stopping.set(true);
         self.script.drain();
     }
 
-    /// Errors that no script caught, so far.
-    pub fn uncaught_errors(&self) -> u64 {
-        self.script.errors()
+    /// For a hot reload: ends everything (every socket, timer and coroutine is gone when this returns) and starts over
+    /// with a new VM and the same settings.
+    ///
+    /// ```
+    /// let mut runtime = lute_net::Runtime::builder().build()?;
+    /// runtime.load_source("app.luau", "require('@lute/task').wait(60)", &[])?;
+    /// runtime.reset()?;
+    /// assert_eq!(runtime.waiting_coroutines(), 0);
+    /// runtime.load_source("app.luau", "print('the next version')", &[])?;
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Vm`] when the system has no memory left; the runtime then has ended.
+    pub fn reset(&mut self) -> Result<(), Error> {
+        contained(|| self.scripts.end()).map_err(Error::Panicked)?;
+        self.stopping.set(false);
+        self.scripts = builder::fresh(&self.scripts.engine, &self.settings)?;
+        Ok(())
     }
 
-    /// Coroutines that wait for a timer or the network.
-    pub fn waiting_coroutines(&self) -> usize {
-        self.script.waiting()
+    fn run_while(&self, goes_on: impl Fn() -> bool) -> Result<(), Error> {
+        let _turn = self.enter()?;
+        while goes_on() {
+            self.turn(&goes_on)?;
+        }
+        // What was closed or abandoned last is dropped by its task's last turn.
+        contained(|| self.engine.run_tasks(None)).map_err(Error::Panicked)?;
+        Ok(())
     }
 
-    /// Open connections of the scripts' servers.
-    pub fn connections(&self) -> usize {
-        self.script.connections()
+    /// Runs what is ready, and looks for more; waits for it when nothing is and `may_wait` says so.
+    fn turn(&self, may_wait: &dyn Fn() -> bool) -> Result<(), Error> {
+        let turned = contained(|| {
+            if self.scripts.run_ready(None)? {
+                self.engine.poll_sockets()?;
+            } else if may_wait() {
+                self.engine.park()?;
+            }
+            Ok(())
+        });
+        turned.map_err(Error::Panicked)?
+    }
+
+    fn turns_until(&self, limit: Instant) -> Result<Status, Error> {
+        self.engine.poll_sockets()?;
+        loop {
+            let ready = self.scripts.run_ready(Some(limit))?;
+            if !ready || Instant::now() >= limit {
+                return Ok(Status {
+                    ready,
+                    busy: self.is_busy(),
+                    next_timer: self.engine.next_deadline(),
+                });
+            }
+            self.engine.poll_sockets()?;
+        }
     }
 
     fn is_busy(&self) -> bool {
@@ -267,11 +241,18 @@ impl Runtime {
     }
 }
 
+impl Deref for Runtime {
+    type Target = Scripts;
+
+    fn deref(&self) -> &Scripts {
+        &self.scripts
+    }
+}
+
 impl Drop for Runtime {
     fn drop(&mut self) {
-        self.script.clear();
-        // A task that was ended is dropped, with its socket, on its next turn.
-        while self.engine.run_tasks(None) {}
+        // A panic of the host's, in a value that is dropped now, has nowhere to go.
+        let _ = contained(|| self.scripts.end());
     }
 }
 

@@ -33,7 +33,9 @@ fn run(file: &str) {
             ));
         }
     };
-    runtime.run_tests(|_, _| true, report).unwrap();
+    runtime
+        .run_tests(lute_net::Selection::all(), report)
+        .unwrap();
 
     assert!(*cases.borrow() > 0, "{file} registers no case");
     let problems = problems.borrow();

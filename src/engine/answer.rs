@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::service::StreamFraming;
+use super::{intake::RefusalBody, service::StreamFraming};
 use crate::wire::{Version, encode, syntax};
 
 /// What the request says about the form of its response.
@@ -20,6 +20,15 @@ impl Shape {
             version,
             head_only: method == "HEAD",
             persistent,
+        }
+    }
+
+    /// What a refusal has for a body in this form.
+    pub fn refusal_body(self) -> RefusalBody {
+        if self.head_only {
+            RefusalBody::Empty
+        } else {
+            RefusalBody::Reason
         }
     }
 
@@ -43,10 +52,12 @@ pub enum AnswerError {
     FieldValue(String),
     /// `Transfer-Encoding` is not the service's to set.
     TransferEncoding,
+    /// `Content-Length` is no number of bytes.
+    NoLength(String),
     /// `Content-Length` is not the body's.
     ContentLength {
         /// As given.
-        given: String,
+        given: u64,
         /// The body's bytes.
         body: usize,
     },
@@ -66,6 +77,12 @@ impl fmt::Display for AnswerError {
             Self::TransferEncoding => {
                 f.write_str("invalid response header 'Transfer-Encoding' (the server sets it)")
             }
+            Self::NoLength(given) => {
+                write!(
+                    f,
+                    "invalid response header 'Content-Length': {given:?} is no number of bytes"
+                )
+            }
             Self::ContentLength { given, body } => {
                 write!(
                     f,
@@ -84,9 +101,9 @@ pub struct AnswerWriter<'o> {
     start: usize,
     shape: Shape,
     status: u16,
-    content_length: Option<String>,
+    content_length: Option<u64>,
     dated: bool,
-    upgrades: bool,
+    upgrade: bool,
 }
 
 impl<'o> AnswerWriter<'o> {
@@ -110,7 +127,7 @@ impl<'o> AnswerWriter<'o> {
             status: code,
             content_length: None,
             dated: false,
-            upgrades: false,
+            upgrade: false,
         })
     }
 
@@ -132,27 +149,17 @@ impl<'o> AnswerWriter<'o> {
         reason
     }
 
-    /// Ends the head of a response whose body follows; none follows to HEAD and with 204 and 304.
-    ///
-    /// # Errors
-    /// When the service's Content-Length is no number; the response is then taken back.
-    pub fn finish_streamed(
-        mut self,
-        date: &str,
-    ) -> Result<(Option<StreamFraming>, bool), AnswerError> {
+    /// Ends the head of a response whose body follows; none follows to HEAD and with 204, 205 and 304. How the body is
+    /// delimited, if one follows, and whether the connection goes on afterwards.
+    pub fn finish_streamed(mut self, date: &str) -> (Option<StreamFraming>, bool) {
         let framing = match self.content_length.take() {
-            Some(given) => match given.parse() {
-                Ok(length) => StreamFraming::Length(length),
-                Err(_) => {
-                    self.out.truncate(self.start);
-                    return Err(AnswerError::ContentLength { given, body: 0 });
-                }
-            },
+            Some(length) => StreamFraming::Length(length),
             None if self.shape.version == Version::Http10 => StreamFraming::UntilClose,
             None => StreamFraming::Chunked,
         };
-        let bodiless = matches!(self.status, 204 | 304);
+        let bodiless = matches!(self.status, 204 | 205 | 304);
         match framing {
+            _ if self.status == 205 => encode::content_length(self.out, 0),
             _ if bodiless => {}
             StreamFraming::Length(length) => encode::content_length(self.out, length),
             StreamFraming::Chunked => encode::field(self.out, "Transfer-Encoding", b"chunked"),
@@ -160,7 +167,7 @@ impl<'o> AnswerWriter<'o> {
         }
         self.end_head(date);
         let follows = !bodiless && !self.shape.head_only;
-        Ok((follows.then_some(framing), self.shape.persistent))
+        (follows.then_some(framing), self.shape.persistent)
     }
 
     /// Ends the head, adds the body, and says whether the connection goes on afterwards.
@@ -168,13 +175,14 @@ impl<'o> AnswerWriter<'o> {
     /// # Errors
     /// When the service's Content-Length is not the body's; the response is then taken back.
     pub fn finish(mut self, date: &str, body: &[u8]) -> Result<bool, AnswerError> {
-        let bodiless = matches!(self.status, 204 | 304);
-        if let Some(given) = self.content_length.take() {
+        // RFC 9110 §15.3.5, §15.3.6, §15.4.5.
+        let bodiless = matches!(self.status, 204 | 205 | 304);
+        if self.status == 205 {
+            encode::content_length(self.out, 0);
+        } else if let Some(given) = self.content_length.take() {
             // A HEAD or 304 answer may name the length that a GET would have had (RFC 9110 §8.6).
-            let free = (self.shape.head_only || self.status == 304)
-                && body.is_empty()
-                && given.parse::<u64>().is_ok();
-            if !free && given.parse::<usize>() != Ok(body.len()) {
+            let free = (self.shape.head_only || self.status == 304) && body.is_empty();
+            if !free && given != body.len() as u64 {
                 self.out.truncate(self.start);
                 return Err(AnswerError::ContentLength {
                     given,
@@ -182,7 +190,7 @@ impl<'o> AnswerWriter<'o> {
                 });
             }
             if self.status != 204 {
-                encode::field(self.out, "Content-Length", given.as_bytes());
+                encode::content_length(self.out, given);
             }
         } else if !bodiless {
             encode::content_length(self.out, body.len() as u64);
@@ -198,18 +206,17 @@ impl<'o> AnswerWriter<'o> {
         if !self.dated {
             encode::field(self.out, "Date", date.as_bytes());
         }
-        if self.upgrades {
-            // RFC 9110 §7.8: who names another protocol says that it is for this connection only.
-            let options = if self.shape.persistent {
-                "Upgrade"
-            } else {
-                "close, Upgrade"
-            };
-            encode::field(self.out, "Connection", options);
-        } else if !self.shape.persistent {
-            encode::field(self.out, "Connection", b"close");
-        } else if self.shape.version == Version::Http10 {
-            encode::field(self.out, "Connection", b"keep-alive");
+        let option: Option<&[u8]> = match (self.shape.persistent, self.shape.version, self.upgrade)
+        {
+            (true, Version::Http11, false) => None,
+            // Who sends Upgrade names it in Connection (RFC 9110 §7.8).
+            (true, Version::Http11, true) => Some(b"upgrade"),
+            (true, Version::Http10, _) => Some(b"keep-alive"),
+            (false, _, true) => Some(b"upgrade, close"),
+            (false, _, false) => Some(b"close"),
+        };
+        if let Some(option) = option {
+            encode::field(self.out, "Connection", option);
         }
         encode::end_of_head(self.out);
     }
@@ -224,7 +231,7 @@ impl<'o> AnswerWriter<'o> {
         }
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"Date") => self.dated = true,
-            7 if name.eq_ignore_ascii_case(b"Upgrade") => self.upgrades = true,
+            7 if name.eq_ignore_ascii_case(b"Upgrade") => self.upgrade = true,
             10 if name.eq_ignore_ascii_case(b"Connection") => {
                 // `close` is heeded; what else stands here is between this connection's two ends, not the service's.
                 let closes = value
@@ -234,7 +241,9 @@ impl<'o> AnswerWriter<'o> {
                 return Ok(());
             }
             14 if name.eq_ignore_ascii_case(b"Content-Length") => {
-                self.content_length = Some(text(value));
+                let length = syntax::decimal(value.trim_ascii());
+                self.content_length =
+                    Some(length.ok_or_else(|| AnswerError::NoLength(text(value)))?);
                 return Ok(());
             }
             17 if name.eq_ignore_ascii_case(b"Transfer-Encoding") => {

@@ -1,8 +1,14 @@
 //! Sends a request and reads its response.
 
-use std::{fmt, io, rc::Rc};
+use std::{fmt, io, rc::Rc, time::Duration};
 
-use super::{Engine, dialer, pool::Pool, socket::Socket};
+use super::{
+    Engine,
+    dialer::{Destination, DialError, Dialer},
+    pool::Pool,
+    socket::Socket,
+    transport::Transport,
+};
 use crate::wire::{
     BodyDecoder, BodyError, BodyEvent, FieldStorage, HeadProgress, Parsed, ResponseError, encode,
     parse_response, unfold,
@@ -13,6 +19,9 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// The largest response body, in bytes.
 const MAX_BODY: usize = 64 * 1024 * 1024;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(30);
 
 /// The methods whose request may be sent a second time (RFC 9110 §9.2.2).
 const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
@@ -47,10 +56,8 @@ pub struct ClientResponse {
 /// Why there is no response.
 #[derive(Debug)]
 pub enum ClientError {
-    /// The name has no address.
-    Resolve(String, io::Error),
-    /// No address accepted.
-    Connect(String, io::Error),
+    /// There is no connection.
+    Dial(DialError),
     /// The connection failed on the way.
     Io(String, io::Error),
     /// The server closed the connection before its response was complete.
@@ -66,11 +73,7 @@ pub enum ClientError {
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Resolve(host, error) => write!(f, "{host} not found ({})", plain(error)),
-            Self::Connect(host, error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                write!(f, "{host} refused the connection")
-            }
-            Self::Connect(host, error) => write!(f, "cannot connect to {host}: {}", plain(error)),
+            Self::Dial(error) => error.fmt(f),
             Self::Io(host, error) => write!(f, "the connection to {host} failed: {}", plain(error)),
             Self::Closed(host) => write!(
                 f,
@@ -101,10 +104,11 @@ fn plain(error: &io::Error) -> String {
 /// # Errors
 /// [`ClientError`]. A kept connection that the server closed meanwhile is no error when the request may be sent again.
 pub async fn request(
-    engine: &Rc<Engine>,
+    dialer: &Dialer,
     pool: &Pool,
     request: &ClientRequest,
 ) -> Result<ClientResponse, ClientError> {
+    let engine = dialer.engine();
     let origin = format!("{}:{}", request.host, request.port);
     if let Some(socket) = pool.take(&origin) {
         let outcome = Exchange::new(engine, socket, request, &origin)
@@ -118,10 +122,12 @@ pub async fn request(
             other => return other.map_err(|failure| failure.error),
         }
     }
-    let addresses = dialer::resolve(&request.host, request.port).await;
-    let addresses = addresses.map_err(|error| ClientError::Resolve(request.host.clone(), error))?;
-    let socket = dialer::connect(engine, &addresses).await;
-    let socket = socket.map_err(|error| ClientError::Connect(origin.clone(), error))?;
+    let destination = Destination::new(request.host.as_str(), request.port);
+    let dialed = dialer.dial(&destination, CONNECT).await;
+    let socket = match dialed.map_err(ClientError::Dial)? {
+        Transport::Plain(socket) => socket,
+        Transport::Tls(_) => return Err(ClientError::Closed(origin)),
+    };
     Exchange::new(engine, socket, request, &origin)
         .run(pool)
         .await

@@ -2,7 +2,8 @@
 //! ends the connection so that the client can read the last answer.
 //!
 //! The common way is short: [`Connection::poll_turn`] reads, answers and writes in one go, on the thread's shared buffers.
-//! What takes longer (an answer that comes later, a streamed body, a client that reads slowly) is in `exchange.rs`.
+//! What takes longer (an answer that comes later, a streamed body, a client that reads slowly) is in `exchange.rs` and
+//! `upload.rs`.
 
 use std::{
     future::poll_fn,
@@ -17,16 +18,17 @@ use futures_lite::future::yield_now;
 use super::{
     answer::Shape,
     deadlines::Deadline,
-    exchange::{After, Coming, Exchange, Upload},
-    intake::{Intake, Refusal, Taken},
+    exchange::{After, Exchange},
+    intake::{Held, Intake, Refusal, RefusalBody, Taken},
     limits::{FIRST_REQUEST_AT_END, SLOWEST_BODY},
     server::{Activity, ServerContext},
     service::{Remote, Reply, Request, RequestBody, Service, Streamed},
     timers::deadline_after,
     transport::Transport,
+    upload::{Coming, Upload},
     websocket::{Pump, PumpOptions, Role, Upgrade},
 };
-use crate::wire::{FieldStorage, Parsed, RequestHead, encode, parse_request};
+use crate::wire::{FieldStorage, Parsed, RequestHead, parse_request};
 
 /// One client.
 pub(super) struct Connection<S> {
@@ -213,6 +215,7 @@ impl<S: Service> Connection<S> {
             }
             let mut storage = FieldStorage::new();
             let server = &self.context;
+            let (start, refusal_body) = (used, self.intake.refusal_body());
             let (taken, result) = self.intake.next(
                 &input[used..],
                 &mut storage,
@@ -256,7 +259,10 @@ impl<S: Service> Connection<S> {
                     let upload = Upload::coming(body);
                     self.respond(&head, raw_head, RequestBody::Streamed, upload, out)
                 }
-                Taken::Refused(refusal) => self.refuse(&refusal, out),
+                Taken::Refused(refusal) => {
+                    let body = refusal_body.unwrap_or_else(|| RefusalBody::to(&input[start..]));
+                    self.refuse(&refusal, body, out)
+                }
             };
             if !matches!(next, Next::Read) {
                 return (used, next);
@@ -303,27 +309,22 @@ impl<S: Service> Connection<S> {
             secure,
             shape,
         };
+        // While an answer is made the service may keep the body.
+        let exchange = |number, upload| {
+            let held = Held::of(&server.buffered, body.length());
+            Exchange::new(server.service.clone(), number, upload, held)
+        };
         match server.service.respond(&request, out) {
-            Reply::Later(number) => {
-                Next::Await(Exchange::new(server.service.clone(), number, upload))
-            }
-            Reply::Streamed(number, streamed) => {
-                let exchange = Exchange::new(server.service.clone(), number, upload);
-                Next::Stream(streamed, exchange)
-            }
+            Reply::Later(number) => Next::Await(exchange(number, upload)),
+            Reply::Streamed(number, streamed) => Next::Stream(streamed, exchange(number, upload)),
             Reply::Upgraded(upgrade) => Next::Upgrade(upgrade),
             Reply::Written { persistent: false } => Next::Close,
             Reply::Written { persistent: true } => upload.after_answer(),
         }
     }
 
-    fn refuse(&self, refusal: &Refusal, out: &mut Vec<u8>) -> Next<S> {
-        encode::error_response(
-            out,
-            refusal.status,
-            &self.context.engine.clock().date(),
-            &refusal.reason,
-        );
+    fn refuse(&self, refusal: &Refusal, body: RefusalBody, out: &mut Vec<u8>) -> Next<S> {
+        refusal.write(body, &self.context.engine.clock().date(), out);
         Next::Close
     }
 
@@ -403,7 +404,9 @@ impl<S: Service> Connection<S> {
             reason: "the request took too long to come".to_owned(),
         };
         let mut out = Vec::new();
-        let next = self.refuse(&refusal, &mut out);
+        let body = self.intake.refusal_body();
+        let body = body.unwrap_or_else(|| RefusalBody::to(&self.input));
+        let next = self.refuse(&refusal, body, &mut out);
         self.unsent.append(&mut out);
         next
     }

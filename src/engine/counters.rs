@@ -11,7 +11,43 @@ pub struct Counters {
     sent: Cell<u64>,
 }
 
+/// What [`Counters`] had counted at some moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Requests, in all.
+    pub requests: u64,
+    /// Requests whose answers are not sent yet.
+    pub requests_in_flight: u64,
+    /// Bytes read from clients, TLS not counted.
+    pub bytes_received: u64,
+    /// Bytes written to clients, TLS not counted.
+    pub bytes_sent: u64,
+}
+
+impl std::ops::Add for Counted {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            requests_in_flight: self.requests_in_flight + other.requests_in_flight,
+            bytes_received: self.bytes_received + other.bytes_received,
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+        }
+    }
+}
+
 impl Counters {
+    /// All of them now.
+    pub fn now(&self) -> Counted {
+        Counted {
+            requests: self.requests(),
+            requests_in_flight: self.requests_in_flight(),
+            bytes_received: self.bytes_received(),
+            bytes_sent: self.bytes_sent(),
+        }
+    }
+
     /// Requests, in all.
     pub fn requests(&self) -> u64 {
         self.requests.get()

@@ -1,4 +1,4 @@
-//! The longer ways of a connection: answers that come later, bodies that are streamed, clients that read slowly, and its
+//! The longer ways of a connection: answers that come later or are streamed, clients that read slowly, and its
 //! end.
 
 use std::{
@@ -6,25 +6,23 @@ use std::{
     io, mem,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures_lite::future::yield_now;
 
 use super::{
-    connection::{CONTINUE, Connection, Next, is_too_slow},
-    intake::{BodyIntake, Piece, Refusal},
+    connection::{Connection, Next},
+    intake::Held,
     limits::LINGER,
     lingering,
-    service::{Answer, BodyPart, BodySource, Rest, Service, StreamFraming, Streamed},
+    service::{Answer, BodySource, Rest, Service, StreamFraming, Streamed},
     timers::deadline_after,
     transport::Presence,
+    upload::Upload,
     websocket::Upgrade,
 };
 use crate::wire::encode;
-
-/// What is read and dropped of a body that its handler did not want, before the connection is ended instead.
-const SKIPPED: usize = 256 * 1024;
 
 impl<S: Service> Connection<S> {
     /// Does what comes next until the connection can read its next request, or there is none.
@@ -134,133 +132,6 @@ impl<S: Service> Connection<S> {
         Poll::Ready(presence)
     }
 
-    /// Hands on the part of the request's body that the handler waits for.
-    fn poll_part(&mut self, exchange: &mut Exchange<S>, context: &mut Context<'_>) -> Poll<()> {
-        let server = self.context.clone();
-        let Upload::Coming(coming) = &mut exchange.upload else {
-            return Poll::Ready(());
-        };
-        if coming.intake.takes_continue() {
-            self.unsent.extend_from_slice(CONTINUE);
-        }
-        let refusal = loop {
-            let (used, piece) = coming.intake.piece(&self.input, &server.limits);
-            match piece {
-                Piece::Bytes(bytes) => {
-                    server
-                        .service
-                        .body_part(exchange.number, BodyPart::Bytes(bytes));
-                    self.input.drain(..used);
-                    return Poll::Ready(());
-                }
-                Piece::End => {
-                    server.service.body_part(exchange.number, BodyPart::End);
-                    self.input.drain(..used);
-                    exchange.upload = Upload::Whole;
-                    return Poll::Ready(());
-                }
-                Piece::Refused(refusal) => break refusal,
-                Piece::More => {
-                    self.input.drain(..used);
-                }
-            }
-            match ready!(self.poll_more(coming, context)) {
-                Ok(0) => {
-                    break Refusal {
-                        status: 400,
-                        reason: "the client closed the connection before the body was complete"
-                            .to_owned(),
-                    };
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let timed_out = error.kind() == io::ErrorKind::TimedOut;
-                    break Refusal {
-                        status: if timed_out { 408 } else { 400 },
-                        reason: error.to_string(),
-                    };
-                }
-            }
-        };
-        exchange.upload = Upload::Broken;
-        server
-            .service
-            .body_part(exchange.number, BodyPart::Broken(&refusal));
-        Poll::Ready(())
-    }
-
-    /// Reads more of a body into the input, within the body's time.
-    fn poll_more(
-        &mut self,
-        coming: &mut Coming,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        // A `100 Continue` that did not go out at once.
-        while !self.unsent.is_empty() {
-            let Poll::Ready(count) = self.transport.poll_write(context, &self.unsent)? else {
-                break;
-            };
-            self.unsent.drain(..count);
-            self.context.counters.sent(count);
-        }
-        let mut buffer = self.context.engine.buffers().take_read();
-        let read = self.transport.poll_read(context, &mut buffer);
-        if let Poll::Ready(Ok(count)) = read {
-            self.context.counters.received(count);
-            self.input.extend_from_slice(&buffer[..count]);
-        }
-        self.context.engine.buffers().return_read(buffer);
-        let timeout = self.context.limits.timeouts.body;
-        let now = self.context.engine.clock().now();
-        if read.is_ready() {
-            coming.stop_waiting(now);
-            self.deadline.clear();
-            return read;
-        }
-        if self.deadline.poll_expired(context) || coming.is_too_slow(now, timeout) {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the body took too long to come",
-            )));
-        }
-        if !self.deadline.is_set() {
-            self.deadline.set(deadline_after(now, timeout));
-        }
-        Poll::Pending
-    }
-
-    /// Reads and drops the rest of a body that its handler did not want; ends the connection when that is too much.
-    async fn skip(&mut self, mut body: Box<Coming>) -> io::Result<Next<S>> {
-        self.flush().await?;
-        if body.intake.takes_continue() {
-            // The client was never told to send it.
-            return Ok(Next::Close);
-        }
-        self.deadline.clear();
-        let server = self.context.clone();
-        let mut skipped = 0;
-        loop {
-            let (used, piece) = body.intake.piece(&self.input, &server.limits);
-            match piece {
-                Piece::End => {
-                    self.input.drain(..used);
-                    return Ok(Next::Read);
-                }
-                Piece::Refused(_) => return Ok(Next::Close),
-                Piece::Bytes(_) | Piece::More => {}
-            }
-            let wants_more = matches!(piece, Piece::More);
-            self.input.drain(..used);
-            skipped += used;
-            if skipped > SKIPPED {
-                return Ok(Next::Close);
-            }
-            if wants_more && poll_fn(|context| self.poll_more(&mut body, context)).await? == 0 {
-                return Ok(Next::Gone);
-            }
-        }
-    }
-
     /// Sends a body as it is made: the next piece is asked for when the last one is taken.
     async fn stream(
         &mut self,
@@ -339,7 +210,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Writes what is unsent, as long as the client takes some of it in time.
-    async fn flush(&mut self) -> io::Result<()> {
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
         if self.unsent.is_empty() {
             return Ok(());
         }
@@ -410,19 +281,22 @@ pub(super) enum After {
 /// that the client is gone.
 pub(super) struct Exchange<S: Service> {
     service: Rc<S>,
-    number: u64,
-    upload: Upload,
+    pub(super) number: u64,
+    pub(super) upload: Upload,
+    /// The request's body, in the server's count of bytes in memory.
+    _held: Held,
     /// What the client does is not known yet.
     watching: bool,
     over: bool,
 }
 
 impl<S: Service> Exchange<S> {
-    pub(super) fn new(service: Rc<S>, number: u64, upload: Upload) -> Self {
+    pub(super) fn new(service: Rc<S>, number: u64, upload: Upload, held: Held) -> Self {
         Self {
             service,
             number,
             upload,
+            _held: held,
             watching: true,
             over: false,
         }
@@ -440,56 +314,6 @@ impl<S: Service> Drop for Exchange<S> {
     fn drop(&mut self) {
         if !self.over {
             self.service.gone(self.number);
-        }
-    }
-}
-
-/// What is to come of a request's body while its answer is made.
-pub(super) enum Upload {
-    /// Nothing.
-    Whole,
-    /// The rest of it.
-    Coming(Box<Coming>),
-    /// It stopped, or broke the rules or the limits: nobody knows where the next request would begin.
-    Broken,
-}
-
-impl Upload {
-    pub(super) fn coming(intake: BodyIntake) -> Self {
-        Self::Coming(Box::new(Coming {
-            intake,
-            waited: Duration::ZERO,
-            waits_since: None,
-        }))
-    }
-
-    pub(super) fn after_answer<S: Service>(self) -> Next<S> {
-        match self {
-            Self::Whole => Next::Read,
-            Self::Coming(body) => Next::Skip(body),
-            Self::Broken => Next::Close,
-        }
-    }
-}
-
-/// The rest of a request's body, and how long its client was waited for. The time that the handler takes between two parts
-/// is not the client's.
-pub(super) struct Coming {
-    intake: BodyIntake,
-    waited: Duration,
-    waits_since: Option<Instant>,
-}
-
-impl Coming {
-    fn is_too_slow(&mut self, now: Instant, grace: Duration) -> bool {
-        let since = *self.waits_since.get_or_insert(now);
-        let waited = self.waited + now.duration_since(since);
-        is_too_slow(self.intake.received(), waited, grace)
-    }
-
-    fn stop_waiting(&mut self, now: Instant) {
-        if let Some(since) = self.waits_since.take() {
-            self.waited += now.duration_since(since);
         }
     }
 }

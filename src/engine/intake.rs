@@ -6,7 +6,7 @@ use std::{cell::Cell, rc::Rc};
 use super::limits::Limits;
 use crate::wire::{
     BodyDecoder, BodyEvent, BodyFraming, Expect, FieldStorage, HeadProgress, Parsed, RequestHead,
-    parse_request,
+    encode, parse_request,
 };
 
 /// What a client's bytes have come to.
@@ -48,6 +48,38 @@ pub struct Refusal {
     pub reason: String,
 }
 
+impl Refusal {
+    /// Adds the whole response; the connection ends with it. `date` is an IMF-fixdate.
+    pub fn write(&self, body: RefusalBody, date: &str, out: &mut Vec<u8>) {
+        match body {
+            RefusalBody::Reason => encode::error_response(out, self.status, date, &self.reason),
+            RefusalBody::Empty => {
+                encode::error_head(out, self.status, date, &self.reason);
+            }
+        }
+    }
+}
+
+/// What a refusal has for a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalBody {
+    /// The reason.
+    Reason,
+    /// Nothing: it answers a HEAD (RFC 9110 §9.3.2).
+    Empty,
+}
+
+impl RefusalBody {
+    /// That of the answer to a request that begins like this.
+    pub fn to(request: &[u8]) -> Self {
+        if request.trim_ascii_start().starts_with(b"HEAD ") {
+            Self::Empty
+        } else {
+            Self::Reason
+        }
+    }
+}
+
 /// A piece of a streamed body.
 pub enum Piece<'b> {
     /// Nothing yet.
@@ -86,15 +118,25 @@ pub struct Buffered {
 }
 
 /// A share of [`Buffered`], given back when dropped.
-struct Held {
+pub struct Held {
     buffered: Rc<Buffered>,
     bytes: u64,
 }
 
 impl Held {
+    /// A share for a body that is there already.
+    pub fn of(buffered: &Rc<Buffered>, bytes: u64) -> Self {
+        let mut held = Self {
+            buffered: buffered.clone(),
+            bytes: 0,
+        };
+        held.grow(bytes, u64::MAX);
+        held
+    }
+
     /// Takes `bytes` more, if that stays within `limit`.
     fn grow(&mut self, bytes: u64, limit: u64) -> bool {
-        let total = self.buffered.bytes.get() + bytes;
+        let total = self.buffered.bytes.get().saturating_add(bytes);
         if total > limit {
             return false;
         }
@@ -140,6 +182,12 @@ impl Intake {
         self.collecting
             .as_ref()
             .map(|collecting| &collecting.intake)
+    }
+
+    /// What a refusal of the request whose body is on its way into memory has for a body.
+    pub fn refusal_body(&self) -> Option<RefusalBody> {
+        let collecting = self.collecting.as_ref()?;
+        Some(RefusalBody::to(&collecting.collected.head))
     }
 
     /// Works on `input`: how much of it was used, and what that came to.
@@ -212,10 +260,7 @@ impl Intake {
                 },
             );
         }
-        let held = Held {
-            buffered: buffered.clone(),
-            bytes: 0,
-        };
+        let held = Held::of(buffered, 0);
         let collected = Collected {
             head: raw_head.to_vec(),
             body: Vec::new(),

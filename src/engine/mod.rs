@@ -6,11 +6,13 @@
 //! - [`socket`]: a non-blocking socket in the reactor; [`transport`]: what a connection's bytes go through
 //! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted; [`counters`]: what is
 //!   counted
-//! - `connection`: one client; [`intake`]: its bytes become requests; `exchange`: answers that take longer
+//! - `connection`: one client; [`intake`]: its bytes become requests; `exchange`: answers that take longer;
+//!   `upload`: bodies that come meanwhile
 //! - [`service`]: what is asked of whoever answers; [`answer`]: writes a response
 //! - [`tls`]: encryption; [`files`]: what a request for a file is answered with; [`file_body`]: a file's bytes in pieces
 //! - [`websocket`]: what a connection can become; `lingering`: its last moments
-//! - [`client`]: sends a request; [`dialer`]: finds and connects to a host; [`pool`]: keeps connections for the next one
+//! - [`client`]: sends a request; [`dialer`]: connects to a host, through proxies and with TLS; [`pool`]: keeps connections for
+//!   the next one
 
 pub mod answer;
 pub mod buffers;
@@ -35,6 +37,7 @@ pub mod socket;
 pub mod timers;
 pub mod tls;
 pub mod transport;
+mod upload;
 pub mod websocket;
 
 use std::{
@@ -119,6 +122,25 @@ impl Engine {
         self.executor.spawn(future)
     }
 
+    /// Runs `future` and all tasks until `future` ends, for a Rust program without scripts.
+    ///
+    /// # Errors
+    /// When the system's poller fails.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
+        let mut future = pin!(future);
+        let alarm = self.reactor.alarm();
+        loop {
+            self.reactor.arm();
+            let polled = future.as_mut().poll(&mut Context::from_waker(&alarm));
+            if let Poll::Ready(output) = polled {
+                return Ok(output);
+            }
+            self.run_tasks(None);
+            self.park()?;
+            self.fire_timers(|_| {});
+        }
+    }
+
     /// Runs the tasks that are ready, until `limit` if there is one. Whether some may be left.
     pub fn run_tasks(&self, limit: Option<Instant>) -> bool {
         for _ in 0..TASKS_PER_TURN {
@@ -130,6 +152,11 @@ impl Engine {
             }
         }
         true
+    }
+
+    /// Waits for a task that is ready and runs it: for an executor in which this one is nested.
+    pub async fn next_task(&self) {
+        self.executor.tick().await;
     }
 
     /// Looks at the sockets without waiting.

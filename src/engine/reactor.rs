@@ -7,8 +7,8 @@
 //! - a hang-up or an error is reported even with an empty interest, so such a socket leaves the poller;
 //! - a key may be reused while an old event for it is still in the batch, so keys carry a generation.
 //!
-//! This is the crate's one module with `unsafe`: the poller wants a promise that a descriptor leaves it before it is
-//! closed. [`Watched`] keeps that promise: it owns the socket, and its `drop` removes the slot first.
+//! There is `unsafe` here since the poller wants a promise that a descriptor leaves it before it is closed. [`Watched`]
+//! keeps that promise: it owns the socket, and its `drop` removes the slot first.
 #![allow(unsafe_code)]
 
 use std::{
@@ -23,6 +23,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -87,6 +88,25 @@ impl Reactor {
         };
         self.with_slot(index, |slot, key| slot.attach(&self.poller, key))?;
         Ok(watched)
+    }
+
+    /// Sockets that are watched.
+    pub fn watched(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    /// The poller's own descriptor, for another reactor to wait on: readable when a socket has something to do.
+    pub fn descriptor(self: &Rc<Self>) -> PollerDescriptor {
+        PollerDescriptor(self.poller.clone())
+    }
+
+    /// A wakeup that ends [`Self::turn`]'s wait, or the next one's, and remembers that it was called.
+    pub fn wakeup(&self) -> Arc<Wakeup> {
+        Arc::new(Wakeup {
+            woken: AtomicBool::new(true),
+            thread: thread::current().id(),
+            poller: self.poller.clone(),
+        })
     }
 
     /// A waker that ends [`Self::turn`]'s wait when it is called from another thread.
@@ -318,6 +338,49 @@ impl Side {
 
 fn index_of(key: usize) -> usize {
     key & 0xffff_ffff
+}
+
+/// The descriptor of a reactor's poller; see [`Reactor::descriptor`].
+pub struct PollerDescriptor(Arc<Poller>);
+
+impl AsFd for PollerDescriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Wakes whoever runs the reactor; see [`Reactor::wakeup`]. It begins as woken.
+pub struct Wakeup {
+    woken: AtomicBool,
+    thread: ThreadId,
+    poller: Arc<Poller>,
+}
+
+impl Wakeup {
+    /// Whether it was called since this was last asked.
+    pub fn take(&self) -> bool {
+        self.woken.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether it was called and not taken yet.
+    pub fn is_set(&self) -> bool {
+        self.woken.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Wakeup {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let set = self.woken.swap(true, Ordering::SeqCst);
+        // The reactor's own thread looks before it waits.
+        if !set && thread::current().id() != self.thread {
+            // It fails only when the poller is gone, and then nobody waits.
+            let _ = self.poller.notify();
+        }
+    }
 }
 
 /// Ends the poller's wait, only while there is one: a wake from the runtime's own thread costs no system call.

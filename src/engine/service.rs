@@ -61,6 +61,16 @@ pub enum RequestBody<'a> {
     Streamed,
 }
 
+impl RequestBody<'_> {
+    /// Bytes of it that are there.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Whole(body) => body.len() as u64,
+            Self::Streamed => 0,
+        }
+    }
+}
+
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remote {

@@ -8,10 +8,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use mlua::IntoLuaMulti;
 use mlua::prelude::{Lua, LuaAnyUserData, LuaResult, LuaString, LuaTable, LuaValue};
+use mlua::{BString, IntoLuaMulti};
 
-use super::{Script, request_fields::text, scheduler::Delivery};
+use super::{Script, scheduler::Delivery};
 use crate::engine::{
     file_body::FileBody,
     files::{self, FileAnswer, FileAnswerBody, FileRequest, FolderOptions},
@@ -164,13 +164,8 @@ fn route(
     };
     let parameters = found.params.iter().map(|(name, value)| {
         let decoded: Vec<u8> = percent_encoding::percent_decode_str(value).collect();
-        (name.to_owned(), decoded)
+        (name, BString::from(decoded))
     });
-    let parameters: Vec<_> = parameters.collect();
-    let table = lua.create_table_from(
-        parameters
-            .iter()
-            .map(|(name, value)| (name.as_str(), text(value))),
-    )?;
+    let table = lua.create_table_from(parameters)?;
     Ok((Some(found.value + 1), Some(table)))
 }

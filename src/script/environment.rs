@@ -6,16 +6,23 @@ use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaString, LuaTable};
 
 use super::luau;
 
-/// Changes the standard globals before the VM is sandboxed: the `coroutines` functions of `luau/scheduler.luau` know of
-/// what a coroutine waits for and who waits for it, `print` writes line by line, and `loadstring`, which would raise errors of Rust's, is not there (Lute has none
-/// either).
+/// Changes the `coroutine` library: the `coroutines` functions of `luau/scheduler.luau` know of what a coroutine waits for
+/// and who waits for it.
+///
+/// # Errors
+/// When the library is read-only, or the VM has no memory left.
+pub fn adapt_coroutines(lua: &Lua, coroutines: LuaTable) -> LuaResult<()> {
+    let standard: LuaTable = lua.globals().get("coroutine")?;
+    coroutines.for_each(|name: String, function: LuaFunction| standard.set(name, function))
+}
+
+/// Changes the globals of a VM that is all ours, before it is sandboxed: `print` writes line by line, and `loadstring`,
+/// which would raise errors of Rust's, is not there (Lute has none either).
 ///
 /// # Errors
 /// When the VM has no memory left.
-pub fn adapt_globals(lua: &Lua, coroutines: LuaTable) -> LuaResult<()> {
+pub fn adapt_globals(lua: &Lua) -> LuaResult<()> {
     let globals = lua.globals();
-    let standard: LuaTable = globals.get("coroutine")?;
-    coroutines.for_each(|name: String, function: LuaFunction| standard.set(name, function))?;
     globals.set("loadstring", mlua::Nil)?;
     let write = lua.create_function(|_, line: LuaString| {
         write_line(&line.as_bytes());

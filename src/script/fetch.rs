@@ -136,15 +136,16 @@ fn with_defaults(fields: Vec<(String, Vec<u8>)>, url: &Url) -> Vec<(String, Vec<
 }
 
 fn start(script: &Rc<Script>, url: Url, request: ClientRequest, seconds: f64) -> u64 {
-    let (engine, pool) = (script.engine.clone(), script.pool.clone());
+    let (dialer, pool) = (script.dialer.clone(), script.pool.clone());
     let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-    let timeout = engine
+    let timeout = script
+        .engine
         .timers()
         .sleep_until(deadline_after(Instant::now(), duration));
     script.scheduler.start(async move {
         let host = format!("{}:{}", request.host, request.port);
         let exchange = async {
-            let response = client::request(&engine, &pool, &request).await;
+            let response = client::request(&dialer, &pool, &request).await;
             response.map_err(|error| error.to_string())
         };
         let timeout = async {

@@ -8,18 +8,15 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use mlua::prelude::{LuaFunction, LuaResult, LuaString, LuaTable, LuaValue};
+use mlua::prelude::{LuaFunction, LuaString, LuaTable, LuaValue};
 
-use super::{Script, request_fields::text, scheduler::Delivery};
+use super::{Script, raw_vm, scheduler::Delivery};
 use crate::engine::{
     answer::{AnswerError, AnswerWriter, Shape},
     intake::Refusal,
-    service::{
-        Answer, BodyPart, BodySource, Remote, Reply, Request, RequestBody, Rest, Service, Streamed,
-    },
-    websocket::Upgrade,
+    service::{Answer, BodyPart, BodySource, Reply, Request, RequestBody, Rest, Service, Streamed},
+    websocket::{Upgrade, handshake::ClientHandshake},
 };
-use crate::wire::encode;
 
 /// What a client is told when its handler failed; the script's error goes to the error hook.
 const FAILED: &str = "the server failed to answer";
@@ -30,13 +27,16 @@ pub struct Exchanges {
     open: RefCell<HashMap<u64, Exchange>>,
     /// The exchange whose handler has not yielded yet; 0 when there is none.
     current: Cell<u64>,
-    /// What it has been answered with, when it was upgraded.
+    /// The WebSocket that its client asks for.
+    handshake: RefCell<Option<ClientHandshake>>,
+    /// The answer that makes it one.
     upgraded: RefCell<Option<(Vec<u8>, Box<Upgrade>)>>,
 }
 
 /// An exchange whose handler waits, or may wait for the request's body, or whose answer's body is sent.
 struct Exchange {
     shape: Shape,
+    handshake: Option<ClientHandshake>,
     answer: Option<Answer>,
     connection: Option<Waker>,
     client_ended: bool,
@@ -65,28 +65,49 @@ impl Exchanges {
             .is_none_or(|exchange| exchange.client_ended)
     }
 
-    /// Answers an exchange with `bytes`, after which its connection becomes a WebSocket; whether it could be answered.
-    pub fn upgrade(&self, number: u64, bytes: Vec<u8>, upgrade: Box<Upgrade>) -> bool {
+    /// The WebSocket that the client of an exchange asks for, while it has no answer.
+    pub fn handshake(&self, number: u64) -> Option<ClientHandshake> {
         if self.current.get() == number {
-            let first = self.upgraded.borrow().is_none();
-            if first {
-                self.upgraded.replace(Some((bytes, upgrade)));
-            }
-            return first;
+            return self.handshake.borrow().clone();
         }
-        let mut exchanges = self.open.borrow_mut();
-        let Some(exchange) = exchanges.get_mut(&number) else {
-            return false;
+        let exchanges = self.open.borrow();
+        let exchange = exchanges.get(&number)?;
+        exchange
+            .handshake
+            .clone()
+            .filter(|_| exchange.answer.is_none())
+    }
+
+    /// Answers an exchange that has a [`Self::handshake`] with `bytes`: its connection becomes a WebSocket.
+    pub fn upgrade(&self, number: u64, bytes: Vec<u8>, upgrade: Box<Upgrade>) {
+        if self.current.get() == number {
+            self.handshake.take();
+            self.upgraded.replace(Some((bytes, upgrade)));
+            return;
+        }
+        if let Some(exchange) = self.open.borrow_mut().get_mut(&number) {
+            exchange.answer = Some(Answer {
+                bytes,
+                rest: Rest::Upgrade(upgrade),
+            });
+            exchange.connection.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// The handler of an exchange is called.
+    fn begin(&self, number: u64, request: &Request<'_>) {
+        self.current.set(number);
+        *self.handshake.borrow_mut() = if request.head.upgrade() {
+            ClientHandshake::of(request.head)
+        } else {
+            None
         };
-        if exchange.answer.is_some() {
-            return false;
-        }
-        exchange.answer = Some(Answer {
-            bytes,
-            rest: Rest::Upgrade(upgrade),
-        });
-        exchange.connection.take().into_iter().for_each(Waker::wake);
-        true
+    }
+
+    /// The handler has returned or waits; the answer, if it was upgraded.
+    fn end_call(&self) -> Option<(Vec<u8>, Box<Upgrade>)> {
+        self.current.set(0);
+        self.upgraded.take()
     }
 
     /// Takes a handler's late answer. When its client is gone, the function that would have made its body learns that.
@@ -106,7 +127,7 @@ impl Exchanges {
             // The handler had nothing to say to what it got of the body.
             Some(refusal) => {
                 let date = script.engine.clock().date();
-                encode::error_response(&mut bytes, refusal.status, &date, &refusal.reason);
+                refusal.write(shape.refusal_body(), &date, &mut bytes);
                 Rest::Close
             }
             None => write_answer(script, number, shape, answer, &mut bytes),
@@ -158,6 +179,7 @@ impl Exchanges {
     fn keep(&self, number: u64, request: &Request<'_>) {
         let make = || Exchange {
             shape: request.shape,
+            handshake: None,
             answer: None,
             connection: None,
             client_ended: false,
@@ -167,7 +189,9 @@ impl Exchanges {
             },
             broken: None,
         };
-        self.open.borrow_mut().entry(number).or_insert_with(make);
+        let mut open = self.open.borrow_mut();
+        let exchange = open.entry(number).or_insert_with(make);
+        exchange.handshake = self.handshake.take();
     }
 
     fn remove(&self, number: u64) -> bool {
@@ -202,32 +226,6 @@ impl LuauService {
     pub fn new(script: Weak<Script>, dispatch: LuaFunction) -> Self {
         Self { script, dispatch }
     }
-
-    fn call(
-        &self,
-        number: u64,
-        request: &Request<'_>,
-    ) -> LuaResult<(LuaValue, LuaValue, Option<LuaTable>)> {
-        let head = request.head;
-        let body = match request.body {
-            RequestBody::Whole([]) | RequestBody::Streamed => None,
-            RequestBody::Whole(body) => Some(text(body)),
-        };
-        let raw_head = text(request.raw_head);
-        match request.remote {
-            // An IPv4 address and its port fit a number; `luau/request.luau` writes them out when a script asks.
-            Remote::Internet(std::net::SocketAddr::V4(address)) => {
-                let remote = u64::from(u32::from(*address.ip())) << 16 | u64::from(address.port());
-                self.dispatch
-                    .call((number, head.method(), head.path(), body, raw_head, remote))
-            }
-            other => {
-                let remote = other.to_string();
-                self.dispatch
-                    .call((number, head.method(), head.path(), body, raw_head, remote))
-            }
-        }
-    }
 }
 
 impl Service for LuauService {
@@ -240,14 +238,15 @@ impl Service for LuauService {
         if streamed {
             script.exchanges.keep(number, request);
         }
-        script.exchanges.current.set(number);
-        let called = self.call(number, request);
-        script.exchanges.current.set(0);
-        if let Some((bytes, upgrade)) = script.exchanges.upgraded.take() {
+        script.exchanges.begin(number, request);
+        let turn = script.interrupt.turn();
+        let called = script
+            .lua()
+            .and_then(|lua| raw_vm::call_handler(&lua, &self.dispatch, number, request));
+        drop(turn);
+        if let Some((bytes, upgrade)) = script.exchanges.end_call() {
             out.extend_from_slice(&bytes);
-            if streamed {
-                script.exchanges.remove(number);
-            }
+            script.exchanges.remove(number);
             return Reply::Upgraded(upgrade);
         }
         let answer = match called {
@@ -443,7 +442,7 @@ fn finish_streamed(
     let Some(source) = source else {
         return Err(writer.give_up("its body was sent already".to_owned()));
     };
-    Ok(match writer.finish_streamed(date).map_err(shown)? {
+    Ok(match writer.finish_streamed(date) {
         (Some(framing), persistent) => Rest::Body(Streamed {
             source,
             framing,

@@ -43,6 +43,8 @@ pub const SERVER: Source = source!("server.luau");
 pub const WEBSOCKET: Source = source!("websocket.luau");
 /// The server's side of them.
 pub const SERVER_WEBSOCKET: Source = source!("server_websocket.luau");
+/// The host's modules and calls.
+pub const HOST: Source = source!("host.luau");
 /// `print`.
 pub const PRINT: Source = source!("print.luau");
 /// `@lute/net`, `@std/net`.

@@ -3,24 +3,33 @@
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
 //! - [`fetch`]: requests of `client.request`
-//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`request_fields`]: headers and query for it;
-//!   [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
+//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
+//!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
 //! - [`websocket`]: WebSockets of both sides
-//! - [`testing`]: `@std/test`; [`modules`]: ours; [`require`]: those from files
+//! - [`interrupt`]: stops scripts that run for too long
+//! - [`testing`]: `@std/test`; [`modules`]: ours; [`natives`]: what is behind them; [`host_modules`]: the host's;
+//!   [`require`]: those from files
+//! - [`calls`]: what the host calls; [`contained`]: its panics; [`settings`]: what it decides
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
 
 mod answers;
 mod body_source;
+pub mod calls;
+pub mod contained;
 mod environment;
 mod fetch;
 mod handler;
+pub mod host_modules;
+mod interrupt;
+mod kept_head;
 mod luau;
 mod modules;
 mod natives;
-mod request_fields;
+mod raw_vm;
 mod require;
 mod scheduler;
 mod serve;
+pub mod settings;
 pub mod testing;
 mod time;
 mod websocket;
@@ -29,51 +38,52 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     path::Path,
     rc::Rc,
+    task::Waker,
     time::Instant,
 };
 
-use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaVariadic};
+use mlua::prelude::{
+    Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaThread, LuaValue, LuaVariadic,
+};
+use mlua::thread::ThreadStatus;
 
 pub use self::serve::Ports;
 use self::{
     body_source::Sources,
+    calls::Calls,
+    contained::contained,
     handler::Exchanges,
-    modules::{Modules, ServerFunctions, WebSocketFunctions},
+    interrupt::Interrupt,
+    modules::{HostFunctions, Modules, ServerFunctions, WebSocketFunctions},
     scheduler::Scheduler,
     serve::Servers,
-    testing::{CaseResult, TestRun},
+    settings::{ScriptError, Settings},
+    testing::{Case, CaseResult, Selection, TestRun},
     websocket::Sockets,
 };
-use crate::engine::{Engine, pool::Pool};
+use crate::engine::{Engine, counters::Counted, dialer::Dialer, pool::Pool};
 
 /// What a script is told that still runs when its runtime is gone.
 const GONE: &str = "the runtime has ended";
-
-/// Called with each error that no script caught.
-pub type ErrorHook = Box<dyn Fn(&ScriptError)>;
-
-/// An error that no script caught.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScriptError {
-    /// What was raised, as a string.
-    pub message: String,
-    /// Where, one line a frame; empty where there is none.
-    pub traceback: String,
-}
 
 /// The VM's side of a runtime.
 pub struct Script {
     lua: mlua::WeakLua,
     engine: Rc<Engine>,
+    interrupt: Rc<Interrupt>,
     scheduler: Rc<Scheduler>,
+    dialer: Rc<Dialer>,
     pool: Rc<Pool>,
     servers: Servers,
     exchanges: Exchanges,
     sources: Sources,
     sockets: Sockets,
+    calls: Calls,
     counter: Cell<u64>,
-    hook: RefCell<ErrorHook>,
+    settings: Settings,
     errors: Cell<u64>,
+    /// The coroutines of scripts that have not come to their end.
+    loading: RefCell<Vec<LuaThread>>,
     ended: Cell<bool>,
     luau: OnceCell<LuauSide>,
 }
@@ -89,29 +99,42 @@ impl Script {
     ///
     /// # Errors
     /// When the VM has no memory left.
-    pub fn new(
-        lua: &Lua,
-        engine: Rc<Engine>,
-        hook: ErrorHook,
-        ports: Ports,
-    ) -> LuaResult<Rc<Self>> {
+    pub fn new(lua: &Lua, engine: Rc<Engine>, settings: Settings) -> LuaResult<Rc<Self>> {
+        let interrupt = Rc::new(Interrupt::new(lua));
+        interrupt.limit_turns(settings.longest_turn);
         let script = Rc::new(Self {
             lua: lua.weak(),
-            scheduler: Scheduler::new(engine.clone()),
+            scheduler: Scheduler::new(engine.clone(), interrupt.clone()),
+            interrupt,
+            dialer: Dialer::new(engine.clone()),
             engine,
             pool: Rc::default(),
-            servers: Servers::new(ports),
+            servers: Servers::new(settings.ports),
             exchanges: Exchanges::default(),
             sources: Sources::default(),
             sockets: Sockets::default(),
+            calls: Calls::default(),
             counter: Cell::new(0),
-            hook: RefCell::new(hook),
+            settings,
             errors: Cell::new(0),
+            loading: RefCell::default(),
             ended: Cell::new(false),
             luau: OnceCell::new(),
         });
         script.install(lua)?;
         Ok(script)
+    }
+
+    /// As [`Self::new`], in a VM of our own, which is then closed to changes.
+    ///
+    /// # Errors
+    /// When there is no memory left.
+    pub fn in_new_vm(engine: Rc<Engine>, settings: Settings) -> LuaResult<(Lua, Rc<Self>)> {
+        let lua = Lua::new();
+        let script = Self::new(&lua, engine, settings)?;
+        environment::adapt_globals(&lua)?;
+        lua.sandbox(true)?;
+        Ok((lua, script))
     }
 
     /// Starts a script file with `arguments` as its `...`; it runs up to its first wait.
@@ -145,16 +168,40 @@ impl Script {
     /// # Errors
     /// When the VM has no memory left.
     pub fn start_tests(
-        &self,
-        wants: impl Fn(Option<&str>, &str) -> bool + 'static,
+        self: &Rc<Self>,
+        selection: Selection,
         report: impl Fn(CaseResult) + 'static,
     ) -> LuaResult<TestRun> {
         let lua = self.lua()?;
         let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
-        match luau.modules.run_tests() {
-            Some(run) => testing::start(&lua, run, &luau.drive, wants, report),
+        match luau.modules.test() {
+            Some(test) => testing::start(&lua, self, test, &luau.drive, selection, report),
             None => Ok(TestRun::without_cases()),
         }
+    }
+
+    /// The test cases that scripts have registered.
+    ///
+    /// # Errors
+    /// When the VM has no memory left.
+    pub fn test_cases(&self) -> LuaResult<Vec<Case>> {
+        let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
+        match luau.modules.test() {
+            Some(test) => testing::list(&self.lua()?, test),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether a script has not come to its end yet: it may register more test cases.
+    pub fn is_loading(&self) -> bool {
+        let mut loading = self.loading.borrow_mut();
+        loading.retain(is_unfinished);
+        !loading.is_empty()
+    }
+
+    /// What stops scripts that run for too long.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Resumes what is ready, until `limit` if there is one.
@@ -194,6 +241,21 @@ impl Script {
         self.servers.connections()
     }
 
+    /// Servers that listen or drain.
+    pub fn servers(&self) -> usize {
+        self.servers.count()
+    }
+
+    /// What the servers have done so far.
+    pub fn served(&self) -> Counted {
+        self.servers.counted()
+    }
+
+    /// Calls `waker` once when something outside of a round makes a coroutine ready or sets a timer.
+    pub fn ring_with(&self, waker: Option<Waker>) {
+        self.scheduler.ring_with(waker);
+    }
+
     /// Stops listening everywhere and lets what runs finish.
     pub fn drain(&self) {
         self.servers.drain();
@@ -202,15 +264,28 @@ impl Script {
     /// Ends everything: servers with their connections, operations, kept connections.
     pub fn clear(&self) {
         self.ended.set(true);
+        self.loading.take();
         self.servers.clear();
         self.sockets.clear();
         self.sources.clear();
         self.scheduler.clear();
+        self.calls.clear();
         self.pool.clear();
     }
 
+    /// The module of this name that is no file, if there is one.
+    ///
+    /// # Errors
+    /// Those of the host's maker; when the VM has no memory left.
+    pub fn module(self: &Rc<Self>, lua: &Lua, name: &str) -> LuaResult<Option<LuaTable>> {
+        match self.luau.get() {
+            Some(luau) => luau.modules.get(lua, self, name),
+            None => Ok(None),
+        }
+    }
+
     fn install(self: &Rc<Self>, lua: &Lua) -> LuaResult<()> {
-        let native = scheduler_natives(lua, self)?;
+        let native = scheduler::natives(lua, self)?;
         let half: LuaTable = luau::load(lua, luau::SCHEDULER, &native)?;
         self.scheduler.connect(&half)?;
 
@@ -218,17 +293,17 @@ impl Script {
             let script = Rc::downgrade(self);
             lua.create_function(move |lua, name: mlua::LuaString| {
                 let Some(script) = script.upgrade() else {
-                    return Ok(None);
+                    return Ok((None, None));
                 };
-                match script.luau.get() {
-                    Some(luau) => luau.modules.get(lua, &script, &name.to_string_lossy()),
-                    None => Ok(None),
-                }
+                Ok(match script.module(lua, &name.to_string_lossy()) {
+                    Ok(module) => (module, None),
+                    Err(error) => (None, Some(plain_message(&error))),
+                })
             })?
         };
         let require = require::function(lua, half.get("closed")?, builtin)?;
         lua.globals().set("require", require)?;
-        environment::adapt_globals(lua, half.get("coroutines")?)?;
+        environment::adapt_coroutines(lua, half.get("coroutines")?)?;
         let drive = half.get("drive")?;
         let _ = self.luau.set(LuauSide {
             drive,
@@ -245,9 +320,30 @@ impl Script {
             return Err(GONE.to_owned());
         };
         let arguments: LuaVariadic<String> = arguments.iter().cloned().collect();
+        let mut loading = self.loading.borrow_mut();
+        loading.retain(is_unfinished);
+        loading.push(thread.clone());
+        drop(loading);
+        let _turn = self.interrupt.turn();
         luau.drive
             .call((thread, arguments))
             .map_err(|error| plain_message(&error))
+    }
+
+    /// The functions of `luau/host.luau`.
+    fn host_functions(self: &Rc<Self>, lua: &Lua) -> LuaResult<&HostFunctions> {
+        let luau = self.luau.get().ok_or_else(|| LuaError::runtime(GONE))?;
+        luau.modules.host(lua, self)
+    }
+
+    /// Closes the coroutine of a call that nobody waits for.
+    fn give_up(self: &Rc<Self>, thread: LuaThread) {
+        let given_up: LuaResult<()> = self
+            .lua()
+            .and_then(|lua| self.host_functions(&lua)?.give_up.call(thread));
+        if let Err(error) = given_up {
+            self.report_failure(&error);
+        }
     }
 
     fn lua(&self) -> LuaResult<Lua> {
@@ -288,6 +384,7 @@ impl Script {
         let Some(server) = luau.and_then(|luau| luau.modules.server()) else {
             return;
         };
+        let _turn = self.interrupt.turn();
         if let Err(error) = call(server) {
             self.report_failure(&error);
         }
@@ -298,20 +395,21 @@ impl Script {
         call: impl FnOnce(&WebSocketFunctions) -> LuaResult<R>,
     ) -> Option<R> {
         let luau = self.luau.get().filter(|_| !self.ended.get())?;
+        let _turn = self.interrupt.turn();
         let called = call(luau.modules.websockets()?);
         called.inspect_err(|error| self.report_failure(error)).ok()
     }
 
-    fn report(&self, message: &str, traceback: &str) {
+    /// Reports an error that no script caught.
+    pub fn report(&self, message: &str, traceback: &str) {
         self.errors.set(self.errors.get() + 1);
-        let frames = traceback
-            .lines()
-            .filter(|frame| !frame.contains(luau::CHUNK_PREFIX));
-        let traceback = frames.collect::<Vec<_>>().join("\n");
-        (self.hook.borrow())(&ScriptError {
+        let error = ScriptError {
             message: message.to_owned(),
-            traceback,
-        });
+            traceback: script_frames(traceback),
+        };
+        if let Err(text) = contained(|| (self.settings.on_error)(&error)) {
+            eprintln!("{error}\nthe error hook panicked: {text}");
+        }
     }
 
     /// Reports an error of the VM's own.
@@ -320,53 +418,26 @@ impl Script {
     }
 }
 
-fn scheduler_natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
-    let native = lua.create_table()?;
-    let scheduler = Rc::downgrade(&script.scheduler);
-    native.set(
-        "abandon",
-        lua.create_function(move |_, wait: u64| {
-            scheduler
-                .upgrade()
-                .into_iter()
-                .for_each(|scheduler| scheduler.abandon(wait));
-            Ok(())
-        })?,
-    )?;
-    let scheduler = Rc::downgrade(&script.scheduler);
-    native.set(
-        "sleep",
-        lua.create_function(move |_, seconds: f64| {
-            scheduler
-                .upgrade()
-                .map(|scheduler| scheduler.sleep(seconds))
-                .ok_or_else(|| LuaError::runtime(GONE))
-        })?,
-    )?;
-    let scheduler = Rc::downgrade(&script.scheduler);
-    native.set(
-        "wake",
-        lua.create_function(move |_, ()| {
-            scheduler
-                .upgrade()
-                .into_iter()
-                .for_each(|scheduler| scheduler.wake());
-            Ok(())
-        })?,
-    )?;
-    let weak = Rc::downgrade(script);
-    native.set(
-        "report",
-        lua.create_function(
-            move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
-                weak.upgrade().into_iter().for_each(|script| {
-                    script.report(&message.to_string_lossy(), &traceback.to_string_lossy())
-                });
-                Ok(())
-            },
-        )?,
-    )?;
-    Ok(native)
+/// A traceback without our own frames.
+fn script_frames(traceback: &str) -> String {
+    let frames = traceback
+        .lines()
+        .filter(|frame| !frame.contains(luau::CHUNK_PREFIX));
+    frames.collect::<Vec<_>>().join("\n")
+}
+
+fn is_unfinished(thread: &LuaThread) -> bool {
+    thread.status() == ThreadStatus::Resumable
+}
+
+/// A raised value's text.
+fn describe(problem: &LuaValue) -> String {
+    match problem {
+        LuaValue::Error(error) => plain_message(error),
+        other => other.to_string().unwrap_or_else(|_| {
+            format!("(an error whose __tostring fails: {})", other.type_name())
+        }),
+    }
 }
 
 /// An error's text without Rust's words and without a traceback.

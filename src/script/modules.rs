@@ -8,7 +8,10 @@ use std::{
 
 use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable};
 
-use super::{Script, answers, fetch, luau, serve, time, websocket};
+use super::{
+    Script, answers, calls, fetch, host_modules::HostShims, luau, serve, testing,
+    testing::TestFunctions, time, websocket,
+};
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
 pub struct Modules {
@@ -19,7 +22,8 @@ pub struct Modules {
     loaded: RefCell<HashMap<String, LuaTable>>,
     server: OnceCell<ServerFunctions>,
     websockets: OnceCell<WebSocketModule>,
-    run_tests: OnceCell<LuaFunction>,
+    host: OnceCell<HostFunctions>,
+    test: OnceCell<TestFunctions>,
 }
 
 /// The functions of `luau/server.luau` that Rust calls.
@@ -54,6 +58,16 @@ struct WebSocketModule {
     shared: LuaTable,
 }
 
+/// The functions of `luau/host.luau`.
+pub struct HostFunctions {
+    /// Around the functions of the host's modules.
+    pub shims: HostShims,
+    /// Calls a function in a coroutine of its own.
+    pub call: LuaFunction,
+    /// Closes the coroutine of such a call.
+    pub give_up: LuaFunction,
+}
+
 impl Modules {
     /// No module is loaded yet.
     pub fn new(native: LuaTable, scheduler: LuaTable) -> Self {
@@ -63,7 +77,8 @@ impl Modules {
             loaded: RefCell::default(),
             server: OnceCell::new(),
             websockets: OnceCell::new(),
-            run_tests: OnceCell::new(),
+            host: OnceCell::new(),
+            test: OnceCell::new(),
         }
     }
 
@@ -77,9 +92,30 @@ impl Modules {
         self.websockets.get().map(|module| &module.functions)
     }
 
-    /// The function that runs test cases; a script that has some has loaded it.
-    pub fn run_tests(&self) -> Option<&LuaFunction> {
-        self.run_tests.get()
+    /// The functions for the host's modules and calls.
+    ///
+    /// # Errors
+    /// When the VM has no memory left.
+    pub fn host(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<&HostFunctions> {
+        if let Some(host) = self.host.get() {
+            return Ok(host);
+        }
+        let native = calls::natives(lua, script)?;
+        let host: LuaTable = luau::load(lua, luau::HOST, (native, &self.scheduler))?;
+        let host = HostFunctions {
+            shims: HostShims {
+                immediate: host.get("immediate")?,
+                waiting: host.get("waiting")?,
+            },
+            call: host.get("call")?,
+            give_up: host.get("giveUp")?,
+        };
+        Ok(self.host.get_or_init(|| host))
+    }
+
+    /// The functions of the test module; a script that has cases has loaded it.
+    pub fn test(&self) -> Option<&TestFunctions> {
+        self.test.get()
     }
 
     /// The module of this name, if it is one of ours.
@@ -95,10 +131,28 @@ impl Modules {
             "@lute/net/client" | "@std/net" => self.load_client(lua, script)?,
             "@lute/net/server" => self.load_server(lua, script)?,
             "@lute/net" => self.load_net(lua, script)?,
-            "@std/test" => self.load_test(lua)?,
-            _ => return Ok(None),
+            "@std/test" => self.load_test(lua, script)?,
+            _ => return self.load_host_module(lua, script, name),
         }
         Ok(self.loaded.borrow().get(name).cloned())
+    }
+
+    fn load_host_module(
+        &self,
+        lua: &Lua,
+        script: &Rc<Script>,
+        name: &str,
+    ) -> LuaResult<Option<LuaTable>> {
+        let modules = &script.settings.modules;
+        if !modules.names().any(|known| known == name) {
+            return Ok(None);
+        }
+        let shims = &self.host(lua, script)?.shims;
+        let module = modules.make(lua, script, shims, name)?;
+        if let Some(module) = &module {
+            self.keep(name, module.clone());
+        }
+        Ok(module)
     }
 
     fn load_task(&self, lua: &Lua) -> LuaResult<()> {
@@ -121,8 +175,8 @@ impl Modules {
         let answers: LuaTable = luau::load(lua, luau::ANSWERS, (natives, &self.scheduler))?;
         let natives = serve::natives(lua, script)?;
         let request: LuaTable = luau::load(lua, luau::REQUEST, (&natives, &self.scheduler))?;
-        let failed: LuaFunction = request.get("failed")?;
-        let bodies: LuaTable = luau::load(lua, luau::BODIES, (&natives, &self.scheduler, failed))?;
+        let bodies: LuaTable =
+            luau::load(lua, luau::BODIES, (&natives, &self.scheduler, &request))?;
         let settings_of: LuaFunction = luau::load(lua, luau::CONFIGURATION, ())?;
         let parts = (
             natives,
@@ -178,9 +232,11 @@ impl Modules {
         Ok(())
     }
 
-    fn load_test(&self, lua: &Lua) -> LuaResult<()> {
-        let test: LuaTable = luau::load(lua, luau::TEST, ())?;
-        let _ = self.run_tests.set(test.get("run")?);
+    fn load_test(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
+        let clock = Rc::default();
+        let natives = testing::natives(lua, script, &clock)?;
+        let test: LuaTable = luau::load(lua, luau::TEST, (natives, &self.scheduler))?;
+        let _ = self.test.set(TestFunctions::new(&test, clock)?);
         self.keep("@std/test", test.get("module")?);
         Ok(())
     }

@@ -8,12 +8,14 @@ use std::{
     collections::{HashMap, VecDeque},
     future::Future,
     rc::Rc,
+    task::Waker,
     time::{Duration, Instant},
 };
 
-use mlua::prelude::{Lua, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue};
+use mlua::prelude::{Lua, LuaError, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue};
 use smol::Task;
 
+use super::{GONE, Script, describe, interrupt::Interrupt};
 use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
 
 /// Makes the Luau values of an operation's result, once it is delivered.
@@ -22,11 +24,14 @@ pub type Delivery = Box<dyn FnOnce(&Lua) -> LuaResult<LuaMultiValue>>;
 /// What coroutines wait for, and what has come for them.
 pub struct Scheduler {
     engine: Rc<Engine>,
+    interrupt: Rc<Interrupt>,
     counter: Cell<u64>,
     operations: RefCell<HashMap<u64, Operation>>,
     ended: RefCell<VecDeque<(u64, Outcome)>>,
     /// Coroutines are queued in Luau.
     queued: Cell<bool>,
+    /// Who drives the scheduler and waits until there is something to do.
+    driver: Cell<Option<Waker>>,
     luau: OnceCell<LuauHalf>,
 }
 
@@ -51,14 +56,16 @@ struct LuauHalf {
 }
 
 impl Scheduler {
-    /// A scheduler whose operations run on `engine`.
-    pub fn new(engine: Rc<Engine>) -> Rc<Self> {
+    /// A scheduler whose operations run on `engine` and whose turns `interrupt` knows.
+    pub fn new(engine: Rc<Engine>, interrupt: Rc<Interrupt>) -> Rc<Self> {
         Rc::new(Self {
             engine,
+            interrupt,
             counter: Cell::new(0),
             operations: RefCell::default(),
             ended: RefCell::default(),
             queued: Cell::new(false),
+            driver: Cell::default(),
             luau: OnceCell::new(),
         })
     }
@@ -113,6 +120,7 @@ impl Scheduler {
         self.operations
             .borrow_mut()
             .insert(wait, Operation::Timer { key, since });
+        self.ring();
         wait
     }
 
@@ -127,6 +135,16 @@ impl Scheduler {
     /// Coroutines were queued in Luau: a round is needed.
     pub fn wake(&self) {
         self.queued.set(true);
+        self.ring();
+    }
+
+    /// Calls `waker` once when a coroutine becomes ready or a timer is set.
+    pub fn ring_with(&self, waker: Option<Waker>) {
+        self.driver.set(waker);
+    }
+
+    fn ring(&self) {
+        self.driver.take().into_iter().for_each(Waker::wake);
     }
 
     /// Ends all operations.
@@ -177,27 +195,41 @@ impl Scheduler {
             return Ok(());
         };
         let ended = self.ended.borrow().len();
+        // Before those whose timer is due: `defer` and then `wait()` run in this order.
+        if self.queued.replace(false) {
+            let _turn = self.interrupt.turn();
+            let expired = self.expiry(lua, limit)?;
+            let left: bool = luau.round.call(expired)?;
+            if left {
+                self.queued.set(true);
+            }
+        }
         for _ in 0..ended {
             let Some((wait, outcome)) = self.ended.borrow_mut().pop_front() else {
                 break;
             };
             if self.operations.borrow_mut().remove(&wait).is_some() {
+                let _turn = self.interrupt.turn();
                 luau.finish(lua, wait, outcome)?;
             }
             if limit.is_some_and(|limit| Instant::now() >= limit) {
                 return Ok(());
             }
         }
-        if self.queued.replace(false) {
-            let expired = limit
-                .map(|limit| lua.create_function(move |_, ()| Ok(Instant::now() >= limit)))
-                .transpose()?;
-            let left: bool = luau.round.call(expired)?;
-            if left {
-                self.queued.set(true);
-            }
-        }
         Ok(())
+    }
+
+    /// What a round asks after each coroutine it has resumed: whether its time is up. None when nobody need be asked.
+    fn expiry(&self, lua: &Lua, limit: Option<Instant>) -> LuaResult<Option<LuaFunction>> {
+        if limit.is_none() && !self.interrupt.limits_turns() {
+            return Ok(None);
+        }
+        let interrupt = self.interrupt.clone();
+        let expired = lua.create_function(move |_, ()| {
+            interrupt.next_turn();
+            Ok(limit.is_some_and(|limit| Instant::now() >= limit))
+        })?;
+        Ok(Some(expired))
     }
 
     fn end(&self, wait: u64, outcome: Outcome) {
@@ -222,4 +254,61 @@ impl LuauHalf {
             },
         }
     }
+}
+
+/// The natives behind `luau/scheduler.luau`.
+///
+/// # Errors
+/// When the VM has no memory left.
+pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
+    let native = lua.create_table()?;
+    let scheduler = Rc::downgrade(&script.scheduler);
+    native.set(
+        "abandon",
+        lua.create_function(move |_, wait: u64| {
+            scheduler
+                .upgrade()
+                .into_iter()
+                .for_each(|scheduler| scheduler.abandon(wait));
+            Ok(())
+        })?,
+    )?;
+    let scheduler = Rc::downgrade(&script.scheduler);
+    native.set(
+        "sleep",
+        lua.create_function(move |_, seconds: f64| {
+            scheduler
+                .upgrade()
+                .map(|scheduler| scheduler.sleep(seconds))
+                .ok_or_else(|| LuaError::runtime(GONE))
+        })?,
+    )?;
+    let scheduler = Rc::downgrade(&script.scheduler);
+    native.set(
+        "wake",
+        lua.create_function(move |_, ()| {
+            scheduler
+                .upgrade()
+                .into_iter()
+                .for_each(|scheduler| scheduler.wake());
+            Ok(())
+        })?,
+    )?;
+    native.set(
+        "describe",
+        lua.create_function(|_, problem: LuaValue| Ok(describe(&problem)))?,
+    )?;
+    let weak = Rc::downgrade(script);
+    native.set(
+        "report",
+        lua.create_function(
+            move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
+                weak.upgrade().into_iter().for_each(|script| {
+                    script.report(&message.to_string_lossy(), &traceback.to_string_lossy())
+                });
+                Ok(())
+            },
+        )?,
+    )?;
+    Ok(native)
 }

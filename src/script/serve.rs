@@ -1,7 +1,7 @@
 //! `server.serve`: what the script configured becomes a listening server, and the natives behind `luau/server.luau`.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
@@ -18,11 +18,12 @@ use super::{
     Script,
     handler::{Exchanges, HandlerAnswer, LuauService},
     natives::Natives,
-    request_fields,
+    raw_vm,
     scheduler::Delivery,
     websocket::LuauWebSockets,
 };
 use crate::engine::{
+    counters::Counted,
     dialer,
     intake::Bodies,
     limits::{Limits, Timeouts, WebSocketLimits},
@@ -47,6 +48,8 @@ pub enum Ports {
 pub struct Servers {
     ports: Ports,
     open: RefCell<HashMap<u64, OpenServer>>,
+    /// What the closed ones have counted.
+    past: Cell<Counted>,
 }
 
 struct OpenServer {
@@ -76,6 +79,7 @@ impl Servers {
         Self {
             ports,
             open: RefCell::default(),
+            past: Cell::default(),
         }
     }
 
@@ -91,6 +95,13 @@ impl Servers {
             .values()
             .map(|open| open.server.connections())
             .sum()
+    }
+
+    /// What all servers have done so far, also those that are closed.
+    pub fn counted(&self) -> Counted {
+        let open = self.open.borrow();
+        let counted = open.values().map(|open| open.server.counters().now());
+        counted.fold(self.past.get(), |all, one| all + one)
     }
 
     /// Stops listening everywhere and lets what runs finish.
@@ -124,8 +135,13 @@ impl Servers {
 
     /// Closes a server; how many connections it had, or none when it was closed before.
     fn close(&self, number: u64) -> Option<usize> {
-        let server = self.open.borrow_mut().remove(&number);
-        server.map(|open| open.server.close())
+        let server = self.open.borrow_mut().remove(&number)?.server;
+        let counted = Counted {
+            requests_in_flight: 0,
+            ..server.counters().now()
+        };
+        self.past.set(self.past.get() + counted);
+        Some(server.close())
     }
 }
 
@@ -143,19 +159,12 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
         })?,
     )?;
     native.set(
-        "headers",
-        lua.create_function(|lua, head: LuaString| request_fields::headers(lua, &head.as_bytes()))?,
-    )?;
-    native.set(
-        "query",
-        lua.create_function(|lua, query: LuaString| request_fields::query(lua, &query.as_bytes()))?,
-    )?;
-    native.set(
-        "queries",
-        lua.create_function(|lua, query: LuaString| {
-            request_fields::query_list(lua, &query.as_bytes())
+        "requestIndex",
+        lua.create_function(|lua, (rest, headers_meta): (LuaFunction, LuaTable)| {
+            raw_vm::request_index(lua, rest, headers_meta)
         })?,
     )?;
+    native.set("queries", raw_vm::query_list(lua)?)?;
 
     bind.set("resolve", |script, hostname: LuaString| {
         Ok(resolve(script, hostname.to_string_lossy()))

@@ -13,12 +13,9 @@ use mlua::prelude::{Lua, LuaResult, LuaString, LuaTable, LuaValue};
 use mlua::{IntoLuaMulti, Value};
 
 use super::{Script, modules::WebSocketFunctions, natives::Natives, scheduler::Delivery};
-use crate::{
-    engine::websocket::{
-        Data, Ending, Receipt, Sent, WebSocket, WebSocketService, frames,
-        handshake::ClientHandshake, topics::Topics,
-    },
-    wire::{FieldStorage, Parsed, parse_request},
+use crate::engine::websocket::{
+    Data, Ending, Receipt, Sent, WebSocket, WebSocketService, frames, handshake::ClientHandshake,
+    topics::Topics,
 };
 
 /// The open WebSockets of a script, by number.
@@ -290,8 +287,8 @@ pub fn server_natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
     Ok(natives.into_table())
 }
 
-/// Server, exchange, the request's head, the protocol that the script wants, and its headers as a flat list.
-type UpgradeRequest = (u64, u64, LuaString, Option<LuaString>, Vec<LuaString>);
+/// Server, exchange, the protocol that the script wants, and its headers as a flat list.
+type UpgradeRequest = (u64, u64, Option<LuaString>, Vec<LuaString>);
 
 /// What became of a handshake.
 enum Accepted {
@@ -305,17 +302,12 @@ enum Accepted {
 
 fn upgrade(
     script: &Rc<Script>,
-    (server, exchange, head, protocol, fields): UpgradeRequest,
+    (server, exchange, protocol, fields): UpgradeRequest,
 ) -> Result<Accepted, String> {
     let Some(websockets) = script.servers.websockets(server) else {
         return Ok(Accepted::NoHandshake);
     };
-    let head = head.as_bytes();
-    let mut storage = FieldStorage::new();
-    let Ok(Parsed::Complete(parsed)) = parse_request(&head, &mut storage, head.len() + 1) else {
-        return Ok(Accepted::NoHandshake);
-    };
-    let Some(handshake) = ClientHandshake::of(&parsed) else {
+    let Some(handshake) = script.exchanges.handshake(exchange) else {
         return Ok(Accepted::NoHandshake);
     };
     let origins = websockets.origins.as_deref();
@@ -332,9 +324,7 @@ fn upgrade(
     handshake.accept(&mut bytes, protocol.as_deref(), pairs)?;
     let number = script.next_number();
     let upgrade = Box::new(websockets.upgrade(number));
-    if !script.exchanges.upgrade(exchange, bytes, upgrade) {
-        return Ok(Accepted::NoHandshake);
-    }
+    script.exchanges.upgrade(exchange, bytes, upgrade);
     Ok(Accepted::Socket(number, protocol))
 }
 

@@ -92,6 +92,13 @@ pub fn last_chunk(out: &mut Vec<u8>) {
 /// line end as `text/plain`, the reason phrase when it is empty. `date` is an IMF-fixdate (RFC 9110
 /// §5.6.7); with an empty one, as for a server without a clock, there is no `Date` (§6.6.1).
 pub fn error_response(out: &mut Vec<u8>, status: u16, date: &str, text: &str) {
+    let text = error_head(out, status, date, text);
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'\n');
+}
+
+/// As [`error_response`] without the body, to a HEAD (RFC 9110 §9.3.2); the text that would be in it.
+pub fn error_head<'t>(out: &mut Vec<u8>, status: u16, date: &str, text: &'t str) -> &'t str {
     let text = if text.is_empty() {
         reason(status)
     } else {
@@ -105,8 +112,7 @@ pub fn error_response(out: &mut Vec<u8>, status: u16, date: &str, text: &str) {
     content_length(out, text.len() as u64 + 1);
     field(out, "Connection", "close");
     end_of_head(out);
-    out.extend_from_slice(text.as_bytes());
-    out.push(b'\n');
+    text
 }
 
 #[inline]

@@ -2,7 +2,7 @@
 
 use super::error::{RequestError, ResponseError};
 use super::head::{Field, Version};
-use super::syntax::is_token;
+use super::syntax::{decimal, is_token};
 
 /// How the end of a body is found (RFC 9112 §6.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -169,17 +169,6 @@ impl ContentLength {
             Self::Differing => Err(ResponseError::DifferingContentLengths),
         }
     }
-}
-
-/// `1*DIGIT` below 2⁶⁴. `str::parse` would take a `+`.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
-        number.checked_mul(10)?.checked_add(u64::from(digit))
-    })
 }
 
 impl TransferCoding {

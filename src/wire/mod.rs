@@ -57,5 +57,5 @@ pub use body::{BodyDecoder, BodyEvent};
 pub use error::{BodyError, LineError, RequestError, ResponseError};
 pub use framing::{BodyFraming, list_elements};
 pub use head::{Field, FieldStorage, HeadProgress, MAX_FIELDS, Parsed, Version, values_of};
-pub use request_head::{Expect, RequestHead, fields_again, parse_request};
+pub use request_head::{Expect, RequestHead, parse_request};
 pub use response_head::{ResponseHead, parse_response, unfold};

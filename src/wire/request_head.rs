@@ -113,17 +113,6 @@ impl<'h, 'b> RequestHead<'h, 'b> {
     }
 }
 
-/// The fields of a head that [`parse_request`] has taken before, without checking its rules again: a third of the cost.
-/// `storage` holds at most [`MAX_FIELDS`](super::MAX_FIELDS); of other bytes it finds nothing.
-pub fn fields_again<'h, 'b>(raw_head: &'b [u8], storage: &'h mut [Field<'b>]) -> &'h [Field<'b>] {
-    let first_line = memchr::memchr(b' ', raw_head)
-        .and_then(|space| Some(space + memchr::memchr(b'\n', &raw_head[space..])? + 1));
-    match first_line.map(|end| httparse::parse_headers(&raw_head[end..], storage)) {
-        Some(Ok(httparse::Status::Complete((_, fields)))) => fields,
-        _ => &[],
-    }
-}
-
 /// Reads the head of a request from the front of `input`, of which it may take `max_bytes` bytes.
 ///
 /// The answer does not depend on what comes after the head, and is the same whenever the call is

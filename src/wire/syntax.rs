@@ -20,6 +20,17 @@ pub fn is_field_value(value: &[u8]) -> bool {
     memchr::memchr3(b'\r', b'\n', b'\0', value).is_none()
 }
 
+/// The number of a `Content-Length` (RFC 9110 §8.6): `1*DIGIT` below 2⁶⁴. `str::parse` would take a `+`.
+pub fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
 /// `uri-host [":" port]` (RFC 9110 §7.2) with a name, an IPv4 address or an IPv6 address in brackets.
 ///
 /// Nothing at all is valid too, as a client sends for a target without an authority; a port without

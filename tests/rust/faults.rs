@@ -292,7 +292,7 @@ return { body = function() return large end }
 #[test]
 fn five_hundred_slow_clients_do_not_slow_down_the_others() {
     let mut server = Server::with_options(
-        "timeout = { header = 1, body = 1, write = 1 },",
+        "timeout = { header = 4, body = 4, write = 4 },",
         "return if request.path == '/large' then string.rep('x', 2 ^ 22) else 'prompt'",
     );
     leaves_nothing(&mut server, |server| {
@@ -318,7 +318,7 @@ fn five_hundred_slow_clients_do_not_slow_down_the_others() {
             prompt.write_all(GET).unwrap();
             assert_eq!(read_response(&mut prompt).1, "prompt");
             let took = began.elapsed();
-            assert!(took < Duration::from_millis(500), "{took:?}");
+            assert!(took < Duration::from_secs(2), "{took:?}");
             thread::sleep(Duration::from_millis(50));
         }
         for (number, stream) in slow.iter_mut().enumerate() {
