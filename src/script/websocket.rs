@@ -347,7 +347,7 @@ fn close(open: Option<&OpenSocket>, code: &Value, reason: &Value) -> Result<(), 
                 LuaValue::Integer(number) => *number as f64,
                 LuaValue::Number(number) => *number,
                 other => {
-                    let kind = other.type_name();
+                    let kind = kind_of(other);
                     return Err(format!(
                         "invalid argument #1 to 'close' (number expected, got {kind})"
                     ));
@@ -370,7 +370,7 @@ fn close(open: Option<&OpenSocket>, code: &Value, reason: &Value) -> Result<(), 
             reason.to_owned()
         }
         other => {
-            let kind = other.type_name();
+            let kind = kind_of(other);
             return Err(format!(
                 "invalid argument #2 to 'close' (string expected, got {kind})"
             ));
@@ -403,10 +403,18 @@ fn with_data<R>(
         LuaValue::Buffer(buffer) => {
             return (Some(use_data(Data::Binary(&buffer.to_vec()))), None);
         }
-        other => format!("string or buffer expected, got {}", other.type_name()),
+        other => format!("string or buffer expected, got {}", kind_of(other)),
     };
     let problem = format!("invalid argument #{position} to '{function}' ({problem})");
     (None, Some(problem))
+}
+
+/// What Luau calls the kind of a value; mlua tells integers apart.
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        LuaValue::Integer(_) => "number",
+        other => other.type_name(),
+    }
 }
 
 fn bytes_of(data: &Value) -> Result<Vec<u8>, String> {
@@ -414,7 +422,7 @@ fn bytes_of(data: &Value) -> Result<Vec<u8>, String> {
         LuaValue::String(text) => Ok(text.as_bytes().to_vec()),
         LuaValue::Buffer(buffer) => Ok(buffer.to_vec()),
         other => {
-            let kind = other.type_name();
+            let kind = kind_of(other);
             Err(format!(
                 "invalid argument #1 to 'ping' (string or buffer expected, got {kind})"
             ))

@@ -15,4 +15,5 @@ mod rfc9112;
 mod runtime;
 mod support;
 mod tls;
+mod websocket;
 mod workers;

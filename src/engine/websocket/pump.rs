@@ -120,10 +120,11 @@ impl Pump {
             if let Some(failure) = self.write(context) {
                 return Poll::Ready(self.lost(&failure));
             }
-            if self.deadline.poll_expired(context)
-                && let Some(end) = self.expired(context)
-            {
-                return Poll::Ready(end);
+            // Asked again after the deadline has been moved, so that it wakes this task.
+            while self.deadline.poll_expired(context) {
+                if let Some(end) = self.expired(context) {
+                    return Poll::Ready(end);
+                }
             }
             if self.socket.is_full() {
                 return self.poll_paused(context);
