@@ -31,15 +31,11 @@
 pub mod engine;
 pub mod runtime;
 mod script;
+pub mod testing;
 pub mod wire;
 
 pub use runtime::{Builder, Error, Installation, Runtime, Scripts, Stats, Status, install};
-pub use script::{
-    calls::Call,
-    host_modules::HostModule,
-    settings::ScriptError,
-    testing::{Case, CaseFailure, CaseResult, Leftovers, Selection},
-};
+pub use script::{calls::Call, host_modules::HostModule, settings::ScriptError};
 
 /// The README's Rust examples are tests.
 #[doc = include_str!("../README.md")]

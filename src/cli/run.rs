@@ -13,7 +13,7 @@ pub fn run(builder: Builder, path: &Path, arguments: &[String]) -> ExitCode {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("lute-net: {error}");
+            eprintln!("lute-net: {error}{}", suggestion(path).unwrap_or_default());
             ExitCode::FAILURE
         }
     }
@@ -25,4 +25,17 @@ fn try_run(builder: Builder, path: &Path, arguments: &[String]) -> Result<u64, l
     runtime.load_file(path, arguments)?;
     runtime.run()?;
     Ok(runtime.uncaught_errors())
+}
+
+/// The script that was meant, when there is none at `path`.
+fn suggestion(path: &Path) -> Option<String> {
+    let candidates = if path.is_dir() {
+        vec![path.join("main.luau"), path.join("init.luau")]
+    } else if path.exists() {
+        return None;
+    } else {
+        vec![path.with_extension("luau"), path.with_extension("lua")]
+    };
+    let meant = candidates.into_iter().find(|one| one.is_file())?;
+    Some(format!("; did you mean {}?", meant.display()))
 }

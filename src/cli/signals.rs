@@ -1,7 +1,7 @@
 //! SIGINT and SIGTERM: the first one stops gracefully, the second one at once.
 
 use std::{
-    io::{self, Read},
+    io::{self, Read, Write},
     os::unix::net::UnixStream,
     rc::Rc,
     sync::{
@@ -46,6 +46,7 @@ pub fn stop_on_signal(runtime: &Rc<Runtime>) -> io::Result<Task<()>> {
 /// SIGINT, SIGTERM and the end of child processes, for a process that has no runtime.
 pub struct Signals {
     reader: UnixStream,
+    writer: UnixStream,
     stops: Vec<(i32, Arc<AtomicBool>)>,
 }
 
@@ -53,6 +54,7 @@ impl Signals {
     /// Catches the signals from here on.
     pub fn catch() -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
+        writer.set_nonblocking(true)?;
         let mut stops = Vec::new();
         for signal in [SIGINT, SIGTERM] {
             let came = Arc::new(AtomicBool::new(false));
@@ -61,8 +63,17 @@ impl Signals {
             pipe::register(signal, writer.try_clone()?)?;
             stops.push((signal, came));
         }
-        pipe::register(SIGCHLD, writer)?;
-        Ok(Self { reader, stops })
+        pipe::register(SIGCHLD, writer.try_clone()?)?;
+        Ok(Self {
+            reader,
+            writer,
+            stops,
+        })
+    }
+
+    /// What another thread wakes [`Self::wait`] with.
+    pub fn alarm(&self) -> io::Result<Alarm> {
+        Ok(Alarm(self.writer.try_clone()?))
     }
 
     /// Sleeps until a signal has come since the last call, or until `deadline`; may return early.
@@ -85,5 +96,16 @@ impl Signals {
             .iter()
             .filter(|(_, came)| came.swap(false, Ordering::SeqCst))
             .map(|(signal, _)| *signal)
+    }
+}
+
+/// Ends a [`Signals::wait`].
+pub struct Alarm(UnixStream);
+
+impl Alarm {
+    /// Wakes whoever waits, now or next.
+    pub fn ring(&self) {
+        // When it is full, there is enough in it to wake somebody.
+        let _ = (&self.0).write(&[1]);
     }
 }

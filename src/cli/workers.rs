@@ -13,11 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lute_net::Runtime;
+use lute_net::Builder;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::{consts::SIGTERM, low_level};
 
-use super::{run, signals::Signals};
+use super::{log::Log, run, signals::Signals};
 
 /// The pause before a worker is started again doubles with each failure in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -34,23 +34,23 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 
 /// Keeps `count` workers running until all have ended with exit code 0 or a signal has stopped them. Exit code 0; 1 when
 /// the script can't be kept running, or when a worker failed while it was stopped; 128 + N after a second signal N.
-pub fn supervise(count: u16, script: &Path, arguments: &[String]) -> ExitCode {
-    let supervised = Supervisor::new(count, script, arguments).and_then(Supervisor::run);
+pub fn supervise(count: u16, script: &Path, arguments: &[String], log: Log) -> ExitCode {
+    let supervised = Supervisor::new(count, script, arguments, log).and_then(Supervisor::run);
     supervised.unwrap_or_else(|error| {
         eprintln!("lute-net: cannot supervise workers: {error}");
         ExitCode::FAILURE
     })
 }
 
-/// Runs the script as a worker: with shared ports, and not for long without a supervisor.
-pub fn work(script: &Path, arguments: &[String]) -> ExitCode {
+/// Runs the script as a worker: not for long without a supervisor.
+pub fn work(builder: Builder, script: &Path, arguments: &[String]) -> ExitCode {
     // A thread, because it also ends a script that never lets the runtime look at its sockets.
     let watching = thread::Builder::new().spawn(end_with_supervisor);
     if let Err(error) = watching {
         eprintln!("lute-net: cannot watch the supervisor: {error}");
         return ExitCode::FAILURE;
     }
-    run::run(Runtime::builder().share_ports(), script, arguments)
+    run::run(builder, script, arguments)
 }
 
 fn end_with_supervisor() {
@@ -73,10 +73,10 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(count: u16, script: &Path, arguments: &[String]) -> io::Result<Self> {
+    fn new(count: u16, script: &Path, arguments: &[String], log: Log) -> io::Result<Self> {
         let mut command = Command::new(env::current_exe()?);
         command
-            .args(["run", "--worker", "--"])
+            .args(["run", "--worker", "--log", log.name(), "--"])
             .arg(script)
             .args(arguments)
             .stdin(Stdio::piped())

@@ -14,6 +14,7 @@ use std::{
 };
 
 use futures_lite::future::yield_now;
+use tracing::debug;
 
 use super::{
     answer::Shape,
@@ -21,7 +22,7 @@ use super::{
     exchange::{After, Exchange},
     intake::{Held, Intake, Refusal, RefusalBody, Taken},
     limits::{FIRST_REQUEST_AT_END, SLOWEST_BODY},
-    server::{Activity, ServerContext},
+    server::{self, Activity, ServerContext},
     service::{Remote, Reply, Request, RequestBody, Service, Streamed},
     timers::deadline_after,
     transport::Transport,
@@ -299,7 +300,12 @@ impl<S: Service> Connection<S> {
         let server = &self.context;
         server.counters.request();
         let persistent = head.persistent() && !server.is_draining();
-        let shape = Shape::new(head.version(), head.method(), persistent);
+        let shape_once_read = Shape::new(head.version(), head.method(), persistent);
+        let shape = if upload.awaits_continue() {
+            shape_once_read.last()
+        } else {
+            shape_once_read
+        };
         let secure = self.transport.is_secure();
         let request = Request {
             head,
@@ -308,6 +314,7 @@ impl<S: Service> Connection<S> {
             remote: &self.remote,
             secure,
             shape,
+            shape_once_read,
         };
         // While an answer is made the service may keep the body.
         let exchange = |number, upload| {
@@ -324,6 +331,7 @@ impl<S: Service> Connection<S> {
     }
 
     fn refuse(&self, refusal: &Refusal, body: RefusalBody, out: &mut Vec<u8>) -> Next<S> {
+        debug!(target: server::TARGET, status = refusal.status, reason = refusal.reason, "refused");
         refusal.write(body, &self.context.engine.clock().date(), out);
         Next::Close
     }

@@ -342,7 +342,12 @@ impl BodyIntake {
         self.decoder.is_finished()
     }
 
-    /// Whether the client still waits for `100 Continue`; once.
+    /// Whether the client still waits for `100 Continue`.
+    pub fn awaits_continue(&self) -> bool {
+        self.waits
+    }
+
+    /// As [`Self::awaits_continue`]; once.
     pub fn takes_continue(&mut self) -> bool {
         std::mem::take(&mut self.waits)
     }

@@ -68,6 +68,17 @@ impl Listener {
             .map_or(0, |address| address.port())
     }
 
+    /// Where it listens: `ip:port`, or `unix:` and the path.
+    pub fn address(&self) -> String {
+        let address = self.socket.get().local_addr().ok();
+        let internet = address.and_then(|address| address.as_socket());
+        match (internet, &self.path) {
+            (Some(address), _) => address.to_string(),
+            (None, Some(path)) => format!("unix:{}", path.display()),
+            (None, None) => String::new(),
+        }
+    }
+
     /// Waits until a client may be there.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! - [`socket`]: a non-blocking socket in the reactor; [`transport`]: what a connection's bytes go through
 //! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted; [`counters`]: what is
 //!   counted
+//! - [`observed`]: what `tracing` is told of requests; [`measures`]: their times and statuses
 //! - `connection`: one client; [`intake`]: its bytes become requests; `exchange`: answers that take longer;
 //!   `upload`: bodies that come meanwhile
 //! - [`service`]: what is asked of whoever answers; [`answer`]: writes a response
@@ -29,6 +30,8 @@ pub mod intake;
 pub mod limits;
 mod lingering;
 pub mod listener;
+pub mod measures;
+pub mod observed;
 pub mod pool;
 pub mod reactor;
 pub mod server;

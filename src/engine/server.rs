@@ -12,6 +12,7 @@ use std::{
 use futures_lite::future::or;
 use slab::Slab;
 use smol::Task;
+use tracing::{debug, info, trace, warn};
 
 use super::{
     Engine,
@@ -21,6 +22,8 @@ use super::{
     intake::{Bodies, Buffered},
     limits::{FIRST_REQUEST_AT_END, Limits},
     listener::{ListenAt, Listener},
+    measures::Measures,
+    observed::Observed,
     service::{Remote, Service},
     socket::Socket,
     timers::deadline_after,
@@ -31,6 +34,9 @@ use super::{
 
 /// The close code of a WebSocket whose server stops (RFC 6455 §7.4.1).
 const GOING_AWAY: u16 = 1001;
+
+/// The `tracing` target of servers and their connections.
+pub const TARGET: &str = "lute_net::server";
 
 /// Connections accepted before others get their turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -58,6 +64,7 @@ pub struct Server {
     accepting: RefCell<Option<Task<()>>>,
     connections: Rc<Connections>,
     counters: Rc<Counters>,
+    measures: Rc<Measures>,
     accept_rest: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
@@ -109,9 +116,12 @@ impl Server {
         let listener = Rc::new(Listener::bind(engine, at)?);
         let limit = allowed(options.limits.connections);
         let connections = Rc::new(Connections::new(limit, engine.deadlines().clone()));
+        let measures = Rc::<Measures>::default();
+        let secure = options.tls.is_some();
+        info!(target: TARGET, address = %listener.address(), secure, "listening");
         let context = Rc::new(ServerContext {
             engine: engine.clone(),
-            service,
+            service: Rc::new(Observed::new(service, measures.clone())),
             limits: options.limits,
             bodies: options.bodies,
             buffered: Rc::default(),
@@ -127,6 +137,7 @@ impl Server {
             listener: RefCell::new(Some(listener)),
             connections,
             counters,
+            measures,
             accept_rest: RefCell::new(Some(Box::new(move || accept_what_waits(&rest.1, &rest.0)))),
         })
     }
@@ -153,6 +164,11 @@ impl Server {
     /// What it has done so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The times and statuses of its answers; nothing is counted until that is turned on.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     /// Stops listening and lets what runs finish: clients that the system has accepted are still served if they ask soon, idle
@@ -232,6 +248,7 @@ impl Connections {
     }
 
     fn start<S: Service>(&self, context: &Rc<ServerContext<S>>, socket: Socket, remote: Remote) {
+        trace!(target: TARGET, %remote, "connected");
         let deadline = self.deadlines.register();
         let entry = Entry {
             task: None,
@@ -364,7 +381,13 @@ async fn handshake<S: Service>(
         deadline.passed().await;
         None
     };
-    or(async { tls.accept(socket).await.ok() }, timeout).await
+    let accepted = async {
+        let accepted = tls.accept(socket).await;
+        accepted
+            .inspect_err(|error| debug!(target: TARGET, %error, "TLS handshake failed"))
+            .ok()
+    };
+    or(accepted, timeout).await
 }
 
 /// The configured number of connections, and always fewer than the process may have descriptors.
@@ -394,7 +417,8 @@ async fn accept<S: Service>(context: Rc<ServerContext<S>>, listener: Rc<Listener
                 Ok(Some((socket, remote))) => context.connections.start(&context, socket, remote),
                 Ok(None) => break,
                 Err(error) if is_about_one_connection(&error) => {}
-                Err(_) => {
+                Err(error) => {
+                    warn!(target: TARGET, %error, "cannot accept clients for a while");
                     // Out of descriptors or memory: the backlog waits for an end of some connection, or a while.
                     let deadline = deadline_after(Instant::now(), REST);
                     or(

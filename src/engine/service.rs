@@ -50,6 +50,9 @@ pub struct Request<'a> {
     pub secure: bool,
     /// What the answer must look like.
     pub shape: Shape,
+    /// As [`Self::shape`], once the body has begun to come: a client that is never told to send it can't be asked for
+    /// another request (RFC 9110 §10.1.1).
+    pub shape_once_read: Shape,
 }
 
 /// A request's body.

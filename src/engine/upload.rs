@@ -37,6 +37,11 @@ impl Upload {
         }))
     }
 
+    /// Whether the client waits to be told to send it.
+    pub(super) fn awaits_continue(&self) -> bool {
+        matches!(self, Self::Coming(coming) if coming.intake.awaits_continue())
+    }
+
     pub(super) fn after_answer<S: Service>(self) -> Next<S> {
         match self {
             Self::Whole => Next::Read,

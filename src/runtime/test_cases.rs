@@ -55,7 +55,7 @@ impl Runtime {
     /// is told of each as it ends. What the cases leave running goes on only with the next call.
     ///
     /// ```
-    /// use lute_net::{Runtime, Selection};
+    /// use lute_net::{Runtime, testing::Selection};
     ///
     /// let runtime = Runtime::builder().build()?;
     /// runtime.load_source("sum.test.luau", r#"

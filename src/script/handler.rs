@@ -10,7 +10,11 @@ use std::{
 
 use mlua::prelude::{LuaFunction, LuaString, LuaTable, LuaValue};
 
-use super::{Script, raw_vm, scheduler::Delivery};
+use super::{
+    Script,
+    raw_vm::{self, Called},
+    scheduler::Delivery,
+};
 use crate::engine::{
     answer::{AnswerError, AnswerWriter, Shape},
     intake::Refusal,
@@ -36,6 +40,7 @@ pub struct Exchanges {
 /// An exchange whose handler waits, or may wait for the request's body, or whose answer's body is sent.
 struct Exchange {
     shape: Shape,
+    shape_once_read: Shape,
     handshake: Option<ClientHandshake>,
     answer: Option<Answer>,
     connection: Option<Waker>,
@@ -179,6 +184,7 @@ impl Exchanges {
     fn keep(&self, number: u64, request: &Request<'_>) {
         let make = || Exchange {
             shape: request.shape,
+            shape_once_read: request.shape_once_read,
             handshake: None,
             answer: None,
             connection: None,
@@ -212,12 +218,25 @@ pub struct HandlerAnswer {
     pub body: LuaValue,
     /// Names to strings or lists of strings.
     pub headers: Option<LuaTable>,
+    /// The request, where the caller has it at hand.
+    pub request: Option<LuaTable>,
+}
+
+impl HandlerAnswer {
+    fn failed() -> Self {
+        Self {
+            status: None,
+            body: LuaValue::Nil,
+            headers: None,
+            request: None,
+        }
+    }
 }
 
 /// A script's handler.
 pub struct LuauService {
     script: Weak<Script>,
-    /// Makes the request's table, calls the handler in a coroutine, takes its answer apart; see `luau/server.luau`.
+    /// Made by [`raw_vm::dispatcher`].
     dispatch: LuaFunction,
 }
 
@@ -239,36 +258,47 @@ impl Service for LuauService {
             script.exchanges.keep(number, request);
         }
         script.exchanges.begin(number, request);
-        let turn = script.interrupt.turn();
-        let called = script
-            .lua()
-            .and_then(|lua| raw_vm::call_handler(&lua, &self.dispatch, number, request));
-        drop(turn);
+        let answered_before = out.len();
+        let mut rest = Rest::Close;
+        let called = {
+            let date = script.engine.clock().date();
+            let mut write =
+                |status, body: &[u8]| match write_text(out, request.shape, status, &date, body) {
+                    Ok(after) => {
+                        rest = after;
+                        true
+                    }
+                    Err(_) => false,
+                };
+            let _turn = script.interrupt.turn();
+            raw_vm::call_handler(&self.dispatch, number, request, &mut write)
+        };
         if let Some((bytes, upgrade)) = script.exchanges.end_call() {
+            // What else the handler has answered goes nowhere.
+            if let Ok(Called::Answered(answer)) = &called {
+                drop(take_source(&script, answer));
+            }
+            out.truncate(answered_before);
             out.extend_from_slice(&bytes);
             script.exchanges.remove(number);
             return Reply::Upgraded(upgrade);
         }
         let answer = match called {
-            Ok((LuaValue::Boolean(false), ..)) => {
+            Ok(Called::Written) => None,
+            Ok(Called::Answered(answer)) => Some(answer),
+            Ok(Called::Failed) => Some(HandlerAnswer::failed()),
+            Ok(Called::Later) => {
                 script.exchanges.keep(number, request);
                 return Reply::Later(number);
             }
-            Ok((status, body, headers)) => HandlerAnswer {
-                status: status.as_i64(),
-                body,
-                headers,
-            },
             Err(error) => {
                 script.report_failure(&error);
-                HandlerAnswer {
-                    status: None,
-                    body: LuaValue::Nil,
-                    headers: None,
-                }
+                Some(HandlerAnswer::failed())
             }
         };
-        let rest = write_answer(&script, number, request.shape, answer, out);
+        if let Some(answer) = answer {
+            rest = write_answer(&script, number, request.shape, answer, out);
+        }
         if let Rest::Body(streamed) = rest {
             script.exchanges.keep(number, request);
             return Reply::Streamed(number, streamed);
@@ -351,6 +381,7 @@ impl Service for LuauService {
         let Some(exchange) = exchanges.get_mut(&number) else {
             return;
         };
+        exchange.shape = exchange.shape_once_read;
         let body = &mut exchange.body;
         body.wanted = false;
         body.over = !matches!(part, BodyPart::Bytes(_));
@@ -381,7 +412,7 @@ fn write_answer(
             Ok(rest) => return rest,
             Err(problem) => {
                 let problem = format!("cannot send the handler's answer: {problem}");
-                script.unsendable(number, &problem);
+                script.unsendable(number, answer.request.as_ref(), &problem);
             }
         }
     }
@@ -428,6 +459,19 @@ fn try_write(
 fn take_source(script: &Script, answer: &HandlerAnswer) -> Option<Option<Box<dyn BodySource>>> {
     let number = answer.body.as_u64();
     number.map(|number| script.sources.take(number))
+}
+
+/// Encodes an answer that is only a status and a string.
+fn write_text(
+    out: &mut Vec<u8>,
+    shape: Shape,
+    status: i64,
+    date: &str,
+    body: &[u8],
+) -> Result<Rest, AnswerError> {
+    AnswerWriter::begin(out, shape, status)?
+        .finish(date, body)
+        .map(after)
 }
 
 fn after(persistent: bool) -> Rest {

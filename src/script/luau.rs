@@ -37,6 +37,8 @@ pub const REQUEST: Source = source!("request.luau");
 pub const BODIES: Source = source!("bodies.luau");
 /// `server.static`, `events`, `routes`.
 pub const ANSWERS: Source = source!("answers.luau");
+/// `server.metrics`.
+pub const METRICS: Source = source!("metrics.luau");
 /// `@lute/net/server`.
 pub const SERVER: Source = source!("server.luau");
 /// WebSockets of both sides.

@@ -4,7 +4,8 @@
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
 //! - [`fetch`]: requests of `client.request`
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
-//!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`
+//!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
+//!   [`metrics`]: `server.metrics`
 //! - [`websocket`]: WebSockets of both sides
 //! - [`interrupt`]: stops scripts that run for too long
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`natives`]: what is behind them; [`host_modules`]: the host's;
@@ -23,6 +24,7 @@ pub mod host_modules;
 mod interrupt;
 mod kept_head;
 mod luau;
+mod metrics;
 mod modules;
 mod natives;
 mod raw_vm;
@@ -365,8 +367,8 @@ impl Script {
     }
 
     /// What a handler returned can't be sent.
-    fn unsendable(&self, exchange: u64, problem: &str) {
-        self.call_server(|server| server.unsendable.call((exchange, problem)));
+    fn unsendable(&self, exchange: u64, request: Option<&LuaTable>, problem: &str) {
+        self.call_server(|server| server.unsendable.call((exchange, request, problem)));
     }
 
     /// Asks the function of a body source for its next piece.

@@ -9,7 +9,7 @@ use std::{
 use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable};
 
 use super::{
-    Script, answers, calls, fetch, host_modules::HostShims, luau, serve, testing,
+    Script, answers, calls, fetch, host_modules::HostShims, luau, metrics, serve, testing,
     testing::TestFunctions, time, websocket,
 };
 
@@ -178,6 +178,7 @@ impl Modules {
         let bodies: LuaTable =
             luau::load(lua, luau::BODIES, (&natives, &self.scheduler, &request))?;
         let settings_of: LuaFunction = luau::load(lua, luau::CONFIGURATION, ())?;
+        let metrics: LuaTable = luau::load(lua, luau::METRICS, metrics::natives(lua, script)?)?;
         let parts = (
             natives,
             &self.scheduler,
@@ -185,6 +186,7 @@ impl Modules {
             bodies,
             request,
             settings_of,
+            metrics,
             self.load_server_websockets(lua, script)?,
         );
         let server: LuaTable = luau::load(lua, luau::SERVER, parts)?;

@@ -47,6 +47,8 @@ pub enum Ports {
 /// The servers of a script, by number.
 pub struct Servers {
     ports: Ports,
+    /// Whether times and statuses of answers are counted.
+    measured: Cell<bool>,
     open: RefCell<HashMap<u64, OpenServer>>,
     /// What the closed ones have counted.
     past: Cell<Counted>,
@@ -78,6 +80,7 @@ impl Servers {
     pub fn new(ports: Ports) -> Self {
         Self {
             ports,
+            measured: Cell::new(false),
             open: RefCell::default(),
             past: Cell::default(),
         }
@@ -123,7 +126,16 @@ impl Servers {
         }
     }
 
-    fn get(&self, number: u64) -> Option<Rc<Server>> {
+    /// Counts the times and statuses of answers, of all servers, from now on.
+    pub fn measure(&self) {
+        self.measured.set(true);
+        let open = self.open.borrow();
+        open.values()
+            .for_each(|open| open.server.measures().turn_on());
+    }
+
+    /// The server of this number, while it listens or drains.
+    pub fn get(&self, number: u64) -> Option<Rc<Server>> {
         let open = self.open.borrow();
         open.get(&number).map(|open| open.server.clone())
     }
@@ -165,6 +177,10 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
         })?,
     )?;
     native.set("queries", raw_vm::query_list(lua)?)?;
+    native.set(
+        "dispatcher",
+        lua.create_function(|lua, parts: LuaTable| raw_vm::dispatcher(lua, &parts))?,
+    )?;
 
     bind.set("resolve", |script, hostname: LuaString| {
         Ok(resolve(script, hostname.to_string_lossy()))
@@ -199,6 +215,7 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
                     status,
                     body,
                     headers,
+                    request: None,
                 },
             );
             Ok(())
@@ -304,6 +321,9 @@ fn listen(
         Ok(server) => Rc::new(server),
         Err(error) => return Ok(Err(listen_problem(&at, port, &error))),
     };
+    if script.servers.measured.get() {
+        server.measures().turn_on();
+    }
     let port = server.port();
     let number = script.next_number();
     script

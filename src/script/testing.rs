@@ -32,8 +32,8 @@ pub struct Case {
 impl fmt::Display for Case {
     /// `suite: name`, or the name alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let suite = self.suite.iter();
-        suite.clone().try_for_each(|suite| write!(f, "{suite}: "))?;
+        let mut suite = self.suite.iter();
+        suite.try_for_each(|suite| write!(f, "{suite}: "))?;
         f.write_str(&self.name)
     }
 }
@@ -63,6 +63,18 @@ pub struct CaseFailure {
     pub position: Option<String>,
     /// The frames of an error that is no failed assertion, one a line.
     pub traceback: String,
+}
+
+impl fmt::Display for CaseFailure {
+    /// The position if there is one, the message, and below them the traceback, indented.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut position = self.position.iter();
+        position.try_for_each(|position| write!(f, "{position}: "))?;
+        f.write_str(&self.message)?;
+        self.traceback
+            .lines()
+            .try_for_each(|frame| write!(f, "\n    {frame}"))
+    }
 }
 
 /// What a case started and did not end.

@@ -2,7 +2,10 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use lute_net::{CaseResult, Runtime, Selection};
+use lute_net::{
+    Runtime,
+    testing::{CaseResult, Leftovers, Selection},
+};
 
 /// The results of the cases that `source` registers with `test`.
 fn run(selection: Selection, source: &str) -> Vec<CaseResult> {
@@ -160,5 +163,5 @@ test.case("leaves nothing", function() task.wait(0.01) end)
     );
     let left = results[0].leftovers;
     assert_eq!((left.servers, left.coroutines), (1, 1));
-    assert_eq!(results[1].leftovers, lute_net::Leftovers::default());
+    assert_eq!(results[1].leftovers, Leftovers::default());
 }

@@ -10,31 +10,14 @@ use std::{
 use socket2::SockRef;
 
 use crate::support::{
-    PATIENCE, Server, command_with_descriptors, read_response, read_to_end, wait_until,
+    PATIENCE, Server, command_with_descriptors, leaves_nothing, read_response, read_to_end,
+    wait_until,
 };
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
-}
-
-/// Does `harm`, and then nothing of it is left: no descriptor, no connection, no request, no work.
-fn leaves_nothing<T>(server: &mut Server, harm: impl FnOnce(&mut Server) -> T) -> T {
-    let before = server.descriptors();
-    let result = harm(server);
-    wait_until("the descriptors as before", || {
-        server.descriptors() == before
-    });
-    assert_eq!(server.activity(), (0, 0));
-    wait_until("the descriptors as before", || {
-        server.descriptors() == before
-    });
-    let cpu_time = server.cpu_time();
-    thread::sleep(Duration::from_millis(100));
-    let used = server.cpu_time() - cpu_time;
-    assert!(used < Duration::from_millis(5), "{used:?}");
-    result
 }
 
 /// How a client leaves.
@@ -285,51 +268,6 @@ return { body = function() return large end }
     let before = vanish(20);
     let grown = vanish(400) - before;
     assert!(grown < 100_000.0, "{grown}");
-}
-
-// Many at once.
-
-#[test]
-fn five_hundred_slow_clients_do_not_slow_down_the_others() {
-    let mut server = Server::with_options(
-        "timeout = { header = 4, body = 4, write = 4 },",
-        "return if request.path == '/large' then string.rep('x', 2 ^ 22) else 'prompt'",
-    );
-    leaves_nothing(&mut server, |server| {
-        let mut slow: Vec<_> = (0..500)
-            .map(|number| {
-                let mut stream = server.connect();
-                let begin: &[u8] = match number % 10 {
-                    0..5 => b"GET / HTTP/1.1\r\nX: ",
-                    5..9 => b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
-                    // Reads nothing.
-                    _ => b"GET /large HTTP/1.1\r\nHost: a\r\n\r\nGET /large HTTP/1.1\r\nHost: a\r\n\r\n",
-                };
-                stream.write_all(begin).unwrap();
-                stream
-            })
-            .collect();
-        for _ in 0..5 {
-            for stream in &mut slow {
-                let _ = stream.write_all(b"x");
-            }
-            let began = Instant::now();
-            let mut prompt = server.connect();
-            prompt.write_all(GET).unwrap();
-            assert_eq!(read_response(&mut prompt).1, "prompt");
-            let took = began.elapsed();
-            assert!(took < Duration::from_secs(2), "{took:?}");
-            thread::sleep(Duration::from_millis(50));
-        }
-        for (number, stream) in slow.iter_mut().enumerate() {
-            if number % 10 != 9 {
-                assert!(read_to_end(stream).starts_with("HTTP/1.1 408 "));
-            }
-        }
-        // Those who read nothing do so until they are dropped.
-        wait_until("the end of all", || server.activity() == (0, 0));
-        drop(slow);
-    });
 }
 
 #[test]

@@ -387,7 +387,10 @@ fn test_callbacks_that_panic_do_not_reach_the_host() {
     let runtime = builder.build().unwrap();
     let source = "require('@std/test').case('one', function() end)";
     runtime.load_source("test.luau", source, &[]).unwrap();
-    let outcome = runtime.run_tests(lute_net::Selection::all().only(|_| panic!("wants")), |_| {});
+    let outcome = runtime.run_tests(
+        lute_net::testing::Selection::all().only(|_| panic!("wants")),
+        |_| {},
+    );
     assert!(matches!(outcome, Err(Error::Script(_))), "{outcome:?}");
     assert_eq!(runtime.uncaught_errors(), 1);
 }

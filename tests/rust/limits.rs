@@ -620,11 +620,14 @@ return body
         "HTTP/1.1 100 Continue\r\n\r\n"
     );
     stream.write_all(b"ok").unwrap();
-    assert_eq!(read_response(&mut stream).1, "ok");
+    let (head, body) = read_response(&mut stream);
+    assert!(!head.contains("Connection: "), "{head}");
+    assert_eq!(body, "ok");
     // The same connection goes on; a body that is not wanted ends it, since nobody knows whether it will come.
     stream.write_all(request("/unread").as_bytes()).unwrap();
     let answer = read_to_end(&mut stream);
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("no, thanks"));
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
 }
 
 // Bodies that have no end of their own, and answers that have none.

@@ -1,18 +1,25 @@
 //! The library and the command as their users meet them: real sockets, real processes.
 
+mod async_h1_evidence;
 mod cases;
 mod certificates;
 mod command;
 mod conformance;
+mod documents;
 mod faults;
 mod host;
 mod idle_cpu;
 mod installation;
 mod interrupt;
 mod limits;
+mod log;
+mod peers;
+mod project;
 mod raw_http;
+mod rfc9110;
 mod rfc9112;
 mod runtime;
+mod slow_clients;
 mod support;
 mod tls;
 mod websocket;

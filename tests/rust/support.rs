@@ -174,6 +174,17 @@ print(running.port)
         kill(signal, &self.child.id().to_string());
     }
 
+    /// Bytes of memory the process has of its own.
+    pub fn memory(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"))
+            .unwrap();
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kilobytes * 1024
+    }
+
     /// CPU time the process has used, user and system.
     pub fn cpu_time(&self) -> Duration {
         let text = fs::read_to_string(format!("/proc/{}/schedstat", self.child.id())).unwrap();
@@ -199,6 +210,24 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Does `harm`, and then nothing of it is left: no descriptor, no connection, no request, no work.
+pub fn leaves_nothing<T>(server: &mut Server, harm: impl FnOnce(&mut Server) -> T) -> T {
+    let before = server.descriptors();
+    let result = harm(server);
+    wait_until("the descriptors as before", || {
+        server.descriptors() == before
+    });
+    assert_eq!(server.activity(), (0, 0));
+    wait_until("the descriptors as before", || {
+        server.descriptors() == before
+    });
+    let cpu_time = server.cpu_time();
+    thread::sleep(Duration::from_millis(100));
+    let used = server.cpu_time() - cpu_time;
+    assert!(used < Duration::from_millis(5), "{used:?}");
+    result
 }
 
 /// Runs the test of this name in a process of its own, since it counts what a process has open.

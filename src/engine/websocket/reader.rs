@@ -33,10 +33,7 @@ pub struct Readers {
     clients: RefCell<Kept>,
 }
 
-#[expect(
-    clippy::vec_box,
-    reason = "a reader goes back and forth for each message"
-)]
+// Boxed: a reader goes back and forth for each message.
 type Kept = Vec<Box<Reader>>;
 
 impl Readers {

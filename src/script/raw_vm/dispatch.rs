@@ -1,0 +1,301 @@
+//! One request from its head to its handler's answer: everything that happens in the VM for it.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::net::SocketAddr;
+use std::slice;
+
+use mlua::{
+    LightUserData,
+    ffi::{self, lua_State},
+    prelude::{Lua, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue},
+};
+
+use super::super::{handler::HandlerAnswer, kept_head};
+use super::{HEAD, push, string};
+use crate::engine::service::{Remote, Request, RequestBody};
+
+/// What [`dispatcher`] takes from its table, in the order of the function's upvalues, which begin at 1.
+const PARTS: [&str; 9] = [
+    "template",
+    "handler",
+    "server",
+    "newWorker",
+    "workers",
+    "finished",
+    "retire",
+    "lasts",
+    "unanswered",
+];
+const TEMPLATE: c_int = ffi::lua_upvalueindex(1);
+const HANDLER: c_int = ffi::lua_upvalueindex(2);
+const SERVER: c_int = ffi::lua_upvalueindex(3);
+const NEW_WORKER: c_int = ffi::lua_upvalueindex(4);
+const WORKERS: c_int = ffi::lua_upvalueindex(5);
+const FINISHED: c_int = ffi::lua_upvalueindex(6);
+const RETIRE: c_int = ffi::lua_upvalueindex(7);
+const LASTS: c_int = ffi::lua_upvalueindex(8);
+const UNANSWERED: c_int = ffi::lua_upvalueindex(9);
+
+/// The fields of a request that are set at once; their names are the upvalues after the parts.
+const FIELDS: [&CStr; 6] = [
+    c"method",
+    c"path",
+    c"body",
+    HEAD,
+    c"__remote",
+    c"__exchange",
+];
+const METHOD: c_int = ffi::lua_upvalueindex(10);
+const PATH: c_int = ffi::lua_upvalueindex(11);
+const BODY: c_int = ffi::lua_upvalueindex(12);
+const KEPT_HEAD: c_int = ffi::lua_upvalueindex(13);
+const REMOTE: c_int = ffi::lua_upvalueindex(14);
+const EXCHANGE: c_int = ffi::lua_upvalueindex(15);
+
+/// The coroutine that waits for its next request, or nil: the last upvalue.
+const IDLE: c_int = ffi::lua_upvalueindex(16);
+
+/// What a handler did.
+pub enum Called {
+    /// It answered, and the answer is written.
+    Written,
+    /// It answered something that is not only a status and a string.
+    Answered(HandlerAnswer),
+    /// It failed, and that has been reported.
+    Failed,
+    /// It waits.
+    Later,
+}
+
+/// A call on its way through the VM.
+struct Call<'c> {
+    number: u64,
+    request: &'c Request<'c>,
+    /// An IPv4 address and its port as one number, which `luau/request.luau` writes out when a script asks; else a text.
+    remote: Result<f64, String>,
+    write: &'c mut dyn FnMut(i64, &[u8]) -> bool,
+    written: bool,
+}
+
+/// Calls `dispatch`, which [`dispatcher`] made, with a request. An answer that is a status and a string goes to `write`, which
+/// says whether it could be sent; it must not use the VM.
+///
+/// # Errors
+/// When the VM has no memory left.
+pub fn call_handler(
+    dispatch: &LuaFunction,
+    number: u64,
+    request: &Request<'_>,
+    write: &mut dyn FnMut(i64, &[u8]) -> bool,
+) -> LuaResult<Called> {
+    let remote = match request.remote {
+        Remote::Internet(SocketAddr::V4(address)) => {
+            Ok((u64::from(u32::from(*address.ip())) << 16 | u64::from(address.port())) as f64)
+        }
+        other => Err(other.to_string()),
+    };
+    let mut call = Call {
+        number,
+        request,
+        remote,
+        write,
+        written: false,
+    };
+    let pointer = LightUserData((&raw mut call).cast::<c_void>());
+    let (status, body, headers, request): (LuaValue, LuaValue, _, _) = dispatch.call(pointer)?;
+    if call.written {
+        return Ok(Called::Written);
+    }
+    Ok(match status.as_i64() {
+        Some(_) => Called::Answered(HandlerAnswer {
+            status: status.as_i64(),
+            body,
+            headers,
+            request,
+        }),
+        None if status.is_boolean() => Called::Later,
+        None => Called::Failed,
+    })
+}
+
+/// The function for [`call_handler`]. `parts` is made by `luau/server.luau`, which says what is in it.
+///
+/// # Errors
+/// When the VM has no memory left.
+pub fn dispatcher(lua: &Lua, parts: &LuaTable) -> LuaResult<LuaFunction> {
+    let mut upvalues = LuaMultiValue::new();
+    for name in PARTS {
+        upvalues.push_back(parts.get(name)?);
+    }
+    for name in FIELDS {
+        upvalues.push_back(LuaValue::String(lua.create_string(name.to_bytes())?));
+    }
+    upvalues.push_back(LuaValue::Nil);
+    let count = upvalues.len() as c_int;
+    // SAFETY: the closure takes all values on the stack as its upvalues and leaves itself.
+    unsafe {
+        lua.exec_raw(upvalues, move |state| {
+            ffi::lua_pushcclosurek(state, dispatch, c"dispatch".as_ptr(), count, None);
+        })
+    }
+}
+
+/// `dispatch(call)`. Returns nothing when the answer is written; status, body, headers and the request when it is more
+/// than that; nil after a failure that was reported, false when the handler waits.
+unsafe extern "C-unwind" fn dispatch(state: *mut lua_State) -> c_int {
+    const REQUEST: c_int = 1;
+    const WORKER: c_int = 2;
+    // SAFETY: as the module says. At most 10 places are used. A light userdata comes from `call_handler` alone, whose call
+    // outlives this function: Luau can't make one, and no script ever sees this one.
+    unsafe {
+        let call = ffi::lua_tolightuserdata(state, 1).cast::<Call<'_>>();
+        let Some(call) = call.as_mut() else {
+            return 0;
+        };
+        ffi::lua_settop(state, 0);
+        push_request(state, call);
+        let worker = push_worker(state);
+
+        // Four arguments: a new coroutine has room for `LUA_MINSTACK`, one that has yielded is asked.
+        ffi::luaL_checkstack(worker, 4, c"handler".as_ptr());
+        ffi::lua_pushnumber(worker, call.number as f64);
+        ffi::lua_xpush(state, worker, HANDLER);
+        ffi::lua_xpush(state, worker, REQUEST);
+        ffi::lua_xpush(state, worker, SERVER);
+        let mut count = 0;
+        let status = ffi::lua_resume(worker, state, 4, &mut count);
+
+        if status != ffi::LUA_OK && status != ffi::LUA_YIELD {
+            return push_unanswered(state, call, Some(worker));
+        }
+        let signal = ffi::lua_touserdata(worker, 1);
+        if count != 4 || signal != ffi::lua_touserdata(state, FINISHED) {
+            ffi::lua_settop(worker, 0);
+            return push_unanswered(state, call, None);
+        }
+        ffi::lua_xmove(worker, state, 3);
+        ffi::lua_settop(worker, 0);
+        keep_worker(state, WORKER);
+        take_answer(state, call)
+    }
+}
+
+/// Pushes a request's table, a copy of the template.
+unsafe fn push_request(state: *mut lua_State, call: &Call<'_>) {
+    let (head, raw_head) = (call.request.head, call.request.raw_head);
+    let body = match call.request.body {
+        RequestBody::Whole(body) => body,
+        RequestBody::Streamed => &[],
+    };
+    // SAFETY: as the module says. 3 places are used. The buffer is as long as was asked for, zeroed, and not known to anybody
+    // else yet.
+    unsafe {
+        ffi::lua_clonetable(state, TEMPLATE);
+        ffi::lua_pushvalue(state, METHOD);
+        push(state, head.method().as_bytes());
+        ffi::lua_rawset(state, -3);
+        ffi::lua_pushvalue(state, PATH);
+        push(state, head.path().as_bytes());
+        ffi::lua_rawset(state, -3);
+        if !body.is_empty() {
+            ffi::lua_pushvalue(state, BODY);
+            push(state, body);
+            ffi::lua_rawset(state, -3);
+        }
+        ffi::lua_pushvalue(state, KEPT_HEAD);
+        let size = kept_head::size(head, raw_head);
+        let room = ffi::lua_newbuffer(state, size).cast::<u8>();
+        kept_head::write(head, raw_head, slice::from_raw_parts_mut(room, size));
+        ffi::lua_rawset(state, -3);
+        ffi::lua_pushvalue(state, REMOTE);
+        match &call.remote {
+            Ok(address) => ffi::lua_pushnumber(state, *address),
+            Err(text) => push(state, text.as_bytes()),
+        }
+        ffi::lua_rawset(state, -3);
+        ffi::lua_pushvalue(state, EXCHANGE);
+        ffi::lua_pushnumber(state, call.number as f64);
+        ffi::lua_rawset(state, -3);
+    }
+}
+
+/// Pushes the idle coroutine, or a new one.
+unsafe fn push_worker(state: *mut lua_State) -> *mut lua_State {
+    // SAFETY: as the module says. 2 places are used. `newWorker` returns a coroutine.
+    unsafe {
+        ffi::lua_pushvalue(state, IDLE);
+        if ffi::lua_type(state, -1) == ffi::LUA_TNIL {
+            ffi::lua_pop(state, 1);
+            ffi::lua_pushvalue(state, NEW_WORKER);
+            ffi::lua_call(state, 0, 1);
+        } else {
+            ffi::lua_pushnil(state);
+            ffi::lua_replace(state, IDLE);
+        }
+        ffi::lua_tothread(state, -1)
+    }
+}
+
+/// Keeps a coroutine for the next request, unless a script knows its identity: a handle that a script kept must never reach
+/// another request.
+unsafe fn keep_worker(state: *mut lua_State, worker: c_int) {
+    // SAFETY: as the module says. 2 places are used.
+    unsafe {
+        ffi::lua_pushvalue(state, worker);
+        ffi::lua_rawget(state, WORKERS);
+        let is_unseen = ffi::lua_toboolean(state, -1) == 0;
+        ffi::lua_pop(state, 1);
+        if is_unseen {
+            ffi::lua_pushvalue(state, worker);
+            ffi::lua_replace(state, IDLE);
+            return;
+        }
+        ffi::lua_pushvalue(state, RETIRE);
+        ffi::lua_pushvalue(state, worker);
+        ffi::lua_call(state, 1, 0);
+    }
+}
+
+/// Takes the answer from the top of the stack: status, body, headers.
+unsafe fn take_answer(state: *mut lua_State, call: &mut Call<'_>) -> c_int {
+    // SAFETY: as the module says. 3 places are used. The body's string is on the stack while it is written.
+    unsafe {
+        let status = ffi::lua_tonumber(state, -3) as i64;
+        if let (Some(body), ffi::LUA_TNIL) = (string(state, -2), ffi::lua_type(state, -1)) {
+            call.written = (call.write)(status, body);
+            if call.written {
+                return 0;
+            }
+        }
+        if ffi::lua_type(state, -2) == ffi::LUA_TNUMBER {
+            ffi::lua_pushvalue(state, LASTS);
+            ffi::lua_pushnumber(state, call.number as f64);
+            ffi::lua_pushvalue(state, 1);
+            ffi::lua_call(state, 2, 0);
+        }
+        ffi::lua_pushvalue(state, 1);
+        4
+    }
+}
+
+/// Tells `luau/server.luau` of a handler that waits, or that has failed in the coroutine `failed`, where the error still is.
+unsafe fn push_unanswered(
+    state: *mut lua_State,
+    call: &Call<'_>,
+    failed: Option<*mut lua_State>,
+) -> c_int {
+    // SAFETY: as the module says. 6 places are used. A coroutine that failed has its error on top.
+    unsafe {
+        ffi::lua_pushvalue(state, UNANSWERED);
+        ffi::lua_pushnumber(state, call.number as f64);
+        ffi::lua_pushvalue(state, 1);
+        ffi::lua_pushvalue(state, 2);
+        ffi::lua_pushboolean(state, c_int::from(failed.is_none()));
+        match failed {
+            Some(worker) => ffi::lua_xmove(worker, state, 1),
+            None => ffi::lua_pushnil(state),
+        }
+        ffi::lua_call(state, 5, 1);
+        1
+    }
+}

@@ -1,0 +1,147 @@
+//! The documents: what they name exists, and what they tell to do works. Their scripts are run by `.ci/snippets`.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+};
+
+use crate::support::{PATIENCE, Server, read_response, wait_until};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut found = vec![root().join("README.md"), root().join("CHANGELOG.md")];
+    let pages = fs::read_dir(root().join("docs")).unwrap();
+    found.extend(pages.map(|page| page.unwrap().path()));
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    found
+}
+
+/// What stands between `open` and the next `close`, everywhere in `text`.
+fn all_between<'t>(text: &'t str, open: &str, close: &str) -> Vec<&'t str> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once(open) {
+        let Some((inner, behind)) = after.split_once(close) else {
+            break;
+        };
+        found.push(inner);
+        rest = behind;
+    }
+    found
+}
+
+#[test]
+fn every_link_of_the_documents_leads_to_a_file() {
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for target in all_between(&text, "](", ")") {
+            let path = target.split('#').next().unwrap_or_default();
+            if path.is_empty() || target.contains("://") {
+                continue;
+            }
+            let linked = document.parent().unwrap().join(path);
+            assert!(linked.exists(), "{}: {target}", document.display());
+        }
+    }
+}
+
+#[test]
+fn the_architecture_names_files_that_exist() {
+    let text = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let mut files = 0;
+    for name in all_between(&text, "`", "`") {
+        if !name.starts_with("src/") {
+            continue;
+        }
+        files += 1;
+        assert!(root().join(name).exists(), "{name}");
+    }
+    assert!(files > 20, "only {files} files are named");
+}
+
+/// nginx with the deployment page's fragment in front of a server; its port is a socket in a folder of its own.
+struct Nginx {
+    process: Child,
+    folder: PathBuf,
+}
+
+impl Nginx {
+    fn before(server: &Server) -> Self {
+        let page = fs::read_to_string(root().join("docs/deployment.md")).unwrap();
+        let fragments = all_between(&page, "```nginx\n", "```");
+        assert_eq!(fragments.len(), 1);
+        let folder =
+            std::env::temp_dir().join(format!("lute-net-deployment-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let place = folder.display();
+        let fragment = fragments[0]
+            .replace("127.0.0.1:3000", &format!("127.0.0.1:{}", server.port))
+            .replace("listen 80;", &format!("listen unix:{place}/socket;"));
+        // Workers of root would become `nobody`, who may not enter the folder.
+        let user = if rustix::process::getuid().is_root() {
+            "user root;"
+        } else {
+            ""
+        };
+        let configuration = format!(
+            "daemon off; {user} worker_processes 1; pid {place}/pid; error_log {place}/errors;\n\
+             events {{ worker_connections 64; }}\n\
+             http {{ access_log off; client_body_temp_path {place}/body; proxy_temp_path {place}/proxy;\n\
+             fastcgi_temp_path {place}/fastcgi; uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;\n\
+             {fragment} }}\n"
+        );
+        let file = folder.join("nginx.conf");
+        fs::write(&file, configuration).unwrap();
+        let process = Command::new("nginx")
+            .arg("-c")
+            .arg(&file)
+            .arg("-e")
+            .arg(folder.join("errors"))
+            .spawn()
+            .unwrap();
+        let socket = folder.join("socket");
+        wait_until("nginx", || socket.exists());
+        Self { process, folder }
+    }
+
+    fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.folder.join("socket")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its worker goes with it: a signal it can't catch would leave that behind.
+        let _ = Command::new("kill")
+            .arg(self.process.id().to_string())
+            .status();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[test]
+fn the_deployment_pages_nginx_serves_what_the_server_answers() {
+    let server = Server::with_handler(
+        "return `{request.method} {request.path} {request.headers['x-forwarded-proto']} {request.headers.host} {#request.body}`",
+    );
+    let nginx = Nginx::before(&server);
+    let mut stream = nginx.connect();
+    for _ in 0..3 {
+        stream
+            .write_all(b"POST /a HTTP/1.1\r\nHost: site.example\r\nContent-Length: 3\r\n\r\nabc")
+            .unwrap();
+        let (_, body) = read_response(&mut stream);
+        assert_eq!(body, "POST /a http site.example 3");
+    }
+    // nginx keeps one and uses it again.
+    assert_eq!(server.activity(), (1, 0));
+}
