@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Three floors: [`wire`] (HTTP/1.1 over byte slices), [`engine`] (smol: sockets, connections), and above them the Luau
-//! modules. [`Runtime`] is the face.
+//! modules. [`Runtime`] is the face; the page [`embedding`] leads from nothing to a running tool.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -28,14 +28,22 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+#[doc = include_str!("../docs/embedding.md")]
+pub mod embedding {}
 pub mod engine;
 pub mod runtime;
 mod script;
 pub mod testing;
 pub mod wire;
 
+pub use engine::policy::{Policy, PolicyError};
 pub use runtime::{Builder, Error, Installation, Runtime, Scripts, Stats, Status, install};
-pub use script::{calls::Call, host_modules::HostModule, settings::ScriptError};
+pub use script::{
+    calls::Call,
+    host_modules::HostModule,
+    settings::{Limits, ScriptError},
+    testing::{Case, CaseFailure, CaseResult, Leftovers, Selection},
+};
 
 /// The README's Rust examples are tests.
 #[doc = include_str!("../README.md")]

@@ -4,6 +4,8 @@
 //! - [`Installation`]: the same in a VM and on an executor of the host's
 //! - [`Scripts`]: what both can do with their scripts; [`Stats`]: what can be counted
 
+#[cfg(feature = "async-h1")]
+mod async_h1;
 mod builder;
 mod error;
 mod installation;

@@ -1,348 +1,414 @@
-//! Sends a request and reads its response.
+//! Sends requests and reads their responses.
+//!
+//! ```
+//! use std::{io::{Read, Write}, net::TcpListener, rc::Rc};
+//! use lute_net::engine::{Engine, client::{Client, ClientRequest}, dialer::Dialer};
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let address = listener.local_addr()?;
+//! std::thread::spawn(move || {
+//!     let (mut server, _) = listener.accept().unwrap();
+//!     let _ = server.read(&mut [0; 1024]);
+//!     let _ = server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+//! });
+//!
+//! let engine = Engine::new(Rc::new(smol::LocalExecutor::new()))?;
+//! let client = Client::new(Dialer::new(engine.clone()));
+//! let request = ClientRequest::get(format!("http://{address}/").parse()?);
+//! let body = engine.block_on(async {
+//!     let mut response = client.send(request).await?;
+//!     assert_eq!(response.status, 200);
+//!     response.body.read_to_end().await
+//! })??;
+//! assert_eq!(body, b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
-use std::{fmt, io, rc::Rc, time::Duration};
+mod body;
+mod clock;
+mod content_coding;
+mod error;
+mod exchange;
+mod fields;
+mod head;
+mod options;
+mod redirect;
+mod upload;
 
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use futures_lite::future::or;
+use url::Url;
+
+use self::{
+    body::Reading,
+    clock::ExchangeClock,
+    exchange::{Exchange, Head},
+    redirect::Redirect,
+    upload::{Expectation, Upload},
+};
+pub use self::{
+    body::ResponseBody,
+    content_coding::ContentDecoder,
+    error::ClientError,
+    fields::Fields,
+    head::is_own_field,
+    options::{ClientOptions, ClientTimeouts, ProxyChoice, Redirects},
+    upload::RequestBody,
+};
 use super::{
     Engine,
-    dialer::{Destination, DialError, Dialer},
+    dialer::{Destination, DialError, Dialer, Route},
     pool::Pool,
-    socket::Socket,
+    timers::deadline_after,
     transport::Transport,
 };
-use crate::wire::{
-    BodyDecoder, BodyError, BodyEvent, FieldStorage, HeadProgress, Parsed, ResponseError, encode,
-    parse_response, unfold,
-};
-
-/// The largest response head, in bytes.
-const MAX_HEAD: usize = 64 * 1024;
-
-/// The largest response body, in bytes.
-const MAX_BODY: usize = 64 * 1024 * 1024;
-
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(30);
 
 /// The methods whose request may be sent a second time (RFC 9110 §9.2.2).
 const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
 
-/// A request that is ready to be sent.
+/// How long to wait when no descriptor is left, before it is tried again.
+const DESCRIPTOR_DELAY: Duration = Duration::from_millis(20);
+
+/// How long the rest of a redirect's body may take before its connection is closed instead.
+const SKIP_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A request.
+#[derive(Clone)]
 pub struct ClientRequest {
-    /// Host name or address; IPv6 in brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// As it goes on the wire; a token.
+    /// With the scheme `http` or `https` and a host.
+    pub url: Url,
+    /// A token.
     pub method: String,
-    /// Path and query.
-    pub target: String,
-    /// All fields but `Content-Length`, checked already.
-    pub fields: Vec<(String, Vec<u8>)>,
-    /// The whole body.
-    pub body: Vec<u8>,
+    /// Checked already: names are tokens, values have no control bytes. What the client writes itself is not among them:
+    /// see [`is_own_field`].
+    pub fields: Fields,
+    /// Everything else.
+    pub options: Rc<ClientOptions>,
 }
 
-/// A response, read to its end.
-#[derive(Debug)]
-pub struct ClientResponse {
+impl ClientRequest {
+    /// A GET with the default options.
+    pub fn get(url: Url) -> Self {
+        Self {
+            url,
+            method: "GET".to_owned(),
+            fields: Fields::default(),
+            options: Rc::default(),
+        }
+    }
+}
+
+/// A response whose head has come.
+pub struct Response {
     /// 200–999.
     pub status: u16,
-    /// Names as the server wrote them.
-    pub fields: Vec<(String, Vec<u8>)>,
-    /// The whole body, transfer coding undone.
-    pub body: Vec<u8>,
+    /// Names as the server wrote them; without `Content-Encoding` and `Content-Length` when a coding was undone.
+    pub fields: Fields,
+    /// Where it came from, after redirects; without credentials.
+    pub url: Url,
+    /// What follows.
+    pub body: ResponseBody,
 }
 
-/// Why there is no response.
-#[derive(Debug)]
-pub enum ClientError {
-    /// There is no connection.
-    Dial(DialError),
-    /// The connection failed on the way.
-    Io(String, io::Error),
-    /// The server closed the connection before its response was complete.
-    Closed(String),
-    /// The response's head breaks HTTP's rules.
-    Head(String, ResponseError),
-    /// The response's body breaks HTTP's rules.
-    Body(String, BodyError),
-    /// The response's body is larger than the limit, in bytes.
-    TooLarge(String, usize),
+/// Sends requests over connections that it keeps.
+pub struct Client {
+    dialer: Rc<Dialer>,
+    pool: Rc<Pool>,
 }
 
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dial(error) => error.fmt(f),
-            Self::Io(host, error) => write!(f, "the connection to {host} failed: {}", plain(error)),
-            Self::Closed(host) => write!(
-                f,
-                "{host} closed the connection before its response was complete"
-            ),
-            Self::Head(host, error) => write!(f, "{host} sent an invalid response: {error}"),
-            Self::Body(host, error) => write!(f, "{host} sent an invalid response body: {error}"),
-            Self::TooLarge(host, limit) => {
-                write!(f, "the response of {host} is larger than {limit} bytes")
-            }
-        }
+impl Client {
+    /// A client without connections.
+    pub fn new(dialer: Rc<Dialer>) -> Rc<Self> {
+        let pool = Pool::new(dialer.engine().clone());
+        Rc::new(Self { dialer, pool })
     }
-}
 
-impl std::error::Error for ClientError {}
-
-/// The system's text without Rust's `(os error N)`.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_lowercase()
-}
-
-/// Sends `request`, over a kept connection if there is one, and reads the response.
-///
-/// # Errors
-/// [`ClientError`]. A kept connection that the server closed meanwhile is no error when the request may be sent again.
-pub async fn request(
-    dialer: &Dialer,
-    pool: &Pool,
-    request: &ClientRequest,
-) -> Result<ClientResponse, ClientError> {
-    let engine = dialer.engine();
-    let origin = format!("{}:{}", request.host, request.port);
-    if let Some(socket) = pool.take(&origin) {
-        let outcome = Exchange::new(engine, socket, request, &origin)
-            .run(pool)
-            .await;
-        let repeatable = IDEMPOTENT.contains(&request.method.as_str());
-        match outcome {
-            Err(Failure {
-                nothing_came: true, ..
-            }) if repeatable => {}
-            other => return other.map_err(|failure| failure.error),
-        }
+    /// What it dials with.
+    pub fn dialer(&self) -> &Rc<Dialer> {
+        &self.dialer
     }
-    let destination = Destination::new(request.host.as_str(), request.port);
-    let dialed = dialer.dial(&destination, CONNECT).await;
-    let socket = match dialed.map_err(ClientError::Dial)? {
-        Transport::Plain(socket) => socket,
-        Transport::Tls(_) => return Err(ClientError::Closed(origin)),
-    };
-    Exchange::new(engine, socket, request, &origin)
-        .run(pool)
-        .await
-        .map_err(|failure| failure.error)
-}
 
-/// A failed exchange, and whether anything of a response had come.
-struct Failure {
-    error: ClientError,
-    nothing_came: bool,
-}
+    /// Its idle connections.
+    pub fn pool(&self) -> &Rc<Pool> {
+        &self.pool
+    }
 
-/// One request and its response on one connection.
-struct Exchange<'r> {
-    engine: &'r Rc<Engine>,
-    socket: Socket,
-    request: &'r ClientRequest,
-    origin: &'r str,
-    /// Bytes that were read and not used yet.
-    input: Vec<u8>,
-    nothing_came: bool,
-}
+    /// As [`Self::send_body`], without a body.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn send(&self, request: ClientRequest) -> Result<Response, ClientError> {
+        self.send_body(request, RequestBody::none()).await
+    }
 
-/// A response's head, taken out of the input.
-struct Head {
-    status: u16,
-    fields: Vec<(String, Vec<u8>)>,
-    decoder: BodyDecoder,
-    persistent: bool,
-}
-
-impl<'r> Exchange<'r> {
-    fn new(
-        engine: &'r Rc<Engine>,
-        socket: Socket,
-        request: &'r ClientRequest,
-        origin: &'r str,
-    ) -> Self {
-        Self {
-            engine,
-            socket,
-            request,
-            origin,
-            input: Vec::new(),
-            nothing_came: true,
+    /// Sends `request` and follows redirects, over kept connections where there are some. The response's body is still to
+    /// be read.
+    ///
+    /// # Errors
+    /// [`ClientError`]. A kept connection that the server closed meanwhile is none when the request may be sent again.
+    pub async fn send_body(
+        &self,
+        mut request: ClientRequest,
+        mut body: RequestBody,
+    ) -> Result<Response, ClientError> {
+        let total = request.options.timeouts.total;
+        let due = deadline_after(Instant::now(), total);
+        let mut followed = 0;
+        loop {
+            let (exchange, head) = self.exchange(&request, body, due).await?;
+            let origin = || exchange.origin();
+            let Some(redirect) = self.redirect(&request, &head, origin, &mut followed)? else {
+                return Ok(self.respond(request, exchange, head));
+            };
+            body = self.leave(&request, exchange, head, &redirect).await?;
+            redirect.apply(&mut request);
         }
     }
 
-    async fn run(mut self, pool: &Pool) -> Result<ClientResponse, Failure> {
-        let outcome = self.exchange().await;
-        let Self {
-            socket,
-            input,
-            nothing_came,
-            ..
-        } = self;
-        match outcome {
-            Ok((response, persistent)) => {
-                // Bytes beyond the response belong to nothing that was asked: such a connection is not used again.
-                if persistent && input.is_empty() {
-                    pool.keep(self.origin, socket);
-                }
-                Ok(response)
-            }
-            Err(error) => Err(Failure {
-                error,
-                nothing_came,
-            }),
-        }
-    }
-
-    async fn exchange(&mut self) -> Result<(ClientResponse, bool), ClientError> {
-        self.send().await?;
-        let mut head = self.read_head().await?;
-        let body = self.read_body(&mut head.decoder).await?;
-        let persistent = head.persistent && head.decoder.is_finished();
-        Ok((
-            ClientResponse {
-                status: head.status,
-                fields: head.fields,
-                body,
-            },
-            persistent,
-        ))
-    }
-
-    async fn send(&self) -> Result<(), ClientError> {
-        let mut out = self.engine.buffers().take_write();
-        let request = self.request;
-        encode::request_line(&mut out, &request.method, &request.target);
-        for (name, value) in &request.fields {
-            encode::field(&mut out, name, value);
-        }
-        // RFC 9110 §8.6: a method that anticipates a body says so even when it is empty.
-        if !request.body.is_empty() || matches!(request.method.as_str(), "POST" | "PUT" | "PATCH") {
-            encode::content_length(&mut out, request.body.len() as u64);
-        }
-        encode::end_of_head(&mut out);
-        out.extend_from_slice(&request.body);
-        let written = self.socket.write_now(&out);
-        let rest = match &written {
-            Ok(written) => out[*written..].to_vec(),
-            Err(_) => Vec::new(),
+    /// The redirect to follow, if there is one.
+    fn redirect(
+        &self,
+        request: &ClientRequest,
+        head: &Head,
+        origin: impl Fn() -> String,
+        followed: &mut u32,
+    ) -> Result<Option<Redirect>, ClientError> {
+        let limit = match request.options.redirects {
+            Redirects::Manual => return Ok(None),
+            Redirects::Refuse => 0,
+            Redirects::Follow(limit) => limit,
         };
-        self.engine.buffers().return_write(out);
-        match written {
-            Ok(_) if rest.is_empty() => Ok(()),
-            Ok(_) => self
-                .socket
-                .write_all(&rest)
-                .await
-                .map_err(|error| self.failed(error)),
-            Err(error) => Err(self.failed(error)),
+        let redirect = redirect::of_response(request, head.status, &head.fields, &origin)?;
+        let Some(redirect) = redirect else {
+            return Ok(None);
+        };
+        if request.options.redirects == Redirects::Refuse {
+            return Err(ClientError::Redirected(origin(), redirect.url.to_string()));
+        }
+        if *followed == limit {
+            return Err(ClientError::TooManyRedirects(origin(), limit));
+        }
+        *followed += 1;
+        Ok(Some(redirect))
+    }
+
+    /// Ends an exchange that was redirected; the body for the next one.
+    async fn leave(
+        &self,
+        request: &ClientRequest,
+        mut exchange: Exchange,
+        head: Head,
+        redirect: &Redirect,
+    ) -> Result<RequestBody, ClientError> {
+        let body = if redirect.keeps_body {
+            exchange.repeatable_body().ok_or_else(|| {
+                let url = redirect.url.to_string();
+                let problem = "the streamed body cannot be sent again";
+                ClientError::BadRedirect(exchange.origin(), url, problem)
+            })?
+        } else {
+            RequestBody::none()
+        };
+        if exchange.is_sent() {
+            let mut response = self.respond(request.clone(), exchange, head);
+            let patience = deadline_after(Instant::now(), SKIP_PATIENCE);
+            let patience = self.engine().timers().sleep_until(patience);
+            // What can't be read is an end of this connection, not of the request.
+            let skipped = async { response.body.skip().await.is_ok() };
+            or(skipped, async {
+                patience.await;
+                false
+            })
+            .await;
+        }
+        Ok(body)
+    }
+
+    fn respond(&self, request: ClientRequest, exchange: Exchange, head: Head) -> Response {
+        let asked = head::asks_for_coding(&request) && !head.decoder.is_finished();
+        let coding = asked.then(|| ContentDecoder::of_response(&head.fields));
+        let coding = coding.flatten();
+        let fields = match coding {
+            None => head.fields,
+            Some(_) => head.fields.only(|name| {
+                !name.eq_ignore_ascii_case(b"content-encoding")
+                    && !name.eq_ignore_ascii_case(b"content-length")
+            }),
+        };
+        let mut url = request.url;
+        // They can't be refused: the URL has a host.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        let reading = Reading {
+            exchange,
+            decoder: head.decoder,
+            persistent: head.persistent,
+            kept_for: head.kept_for,
+        };
+        let limit = request.options.max_body_size;
+        Response {
+            status: head.status,
+            fields,
+            url,
+            body: ResponseBody::new(reading, coding, self.pool.clone(), limit),
         }
     }
 
-    async fn read_head(&mut self) -> Result<Head, ClientError> {
-        let mut progress = HeadProgress::default();
+    /// Sends one request, without following redirects, and waits for its response's head.
+    async fn exchange(
+        &self,
+        request: &ClientRequest,
+        mut body: RequestBody,
+        due: Instant,
+    ) -> Result<(Exchange, Head), ClientError> {
+        let destination = Rc::new(self.destination(request)?);
+        let mut expectation = if body.is_large() {
+            Expectation::Continue
+        } else {
+            Expectation::None
+        };
+        let mut kept = self.pool.take(&destination);
         loop {
-            if !self.read_more().await? {
-                return Err(ClientError::Closed(self.origin.to_owned()));
-            }
-            while progress.worth_parsing(&self.input) || self.input.len() >= MAX_HEAD {
-                let mut storage = FieldStorage::new();
-                let parsed = parse_response(&self.input, &mut storage, MAX_HEAD);
-                let Parsed::Complete(head) = parsed.map_err(|error| self.bad_head(error))? else {
-                    break;
-                };
-                let length = head.length();
-                progress = HeadProgress::default();
-                if head.interim() {
-                    self.input.drain(..length);
-                    continue;
+            let reused = kept.is_some();
+            let transport = match kept.take() {
+                Some(transport) => transport,
+                None => self.connect(request, &destination, due).await?,
+            };
+            let mut exchange = self
+                .begin(request, &destination, transport, body, expectation, due)
+                .await;
+            let outcome = poll_fn(|context| exchange.poll_head(context, &request.method)).await;
+            let again = match &outcome {
+                // RFC 9110 §10.1.1: the server does not know the expectation.
+                Ok(head) if head.status == 417 && expectation == Expectation::Continue => {
+                    expectation = Expectation::None;
+                    true
                 }
-                let framing = head
-                    .framing(&self.request.method)
-                    .map_err(|error| self.bad_head(error))?;
-                let fields = head.fields().iter();
-                let fields = fields
-                    .map(|field| (field.name.to_owned(), unfold(field.value).into_owned()))
-                    .collect();
-                let head = Head {
-                    status: head.status(),
-                    fields,
-                    decoder: BodyDecoder::new(framing),
-                    persistent: head.persistent(),
-                };
-                self.input.drain(..length);
-                return Ok(head);
-            }
-        }
-    }
-
-    async fn read_body(&mut self, decoder: &mut BodyDecoder) -> Result<Vec<u8>, ClientError> {
-        let mut body = Vec::new();
-        loop {
-            let mut used = 0;
-            let ended = loop {
-                let (taken, event) = decoder
-                    .decode(&self.input[used..])
-                    .map_err(|error| self.bad_body(error))?;
-                used += taken;
-                match event {
-                    BodyEvent::Piece(piece) if body.len() + piece.len() > MAX_BODY => {
-                        return Err(ClientError::TooLarge(self.origin.to_owned(), MAX_BODY));
-                    }
-                    BodyEvent::Piece(piece) => body.extend_from_slice(piece),
-                    BodyEvent::NeedMore => break false,
-                    BodyEvent::End => break true,
+                Ok(_) => false,
+                Err(error) => {
+                    reused
+                        && exchange.nothing_came()
+                        && matches!(error, ClientError::Io(..) | ClientError::Closed(_))
+                        && IDEMPOTENT.contains(&request.method.as_str())
                 }
             };
-            self.input.drain(..used);
-            if ended {
-                return Ok(body);
-            }
-            if !self.read_more().await? {
-                decoder
-                    .end_of_input()
-                    .map_err(|error| self.bad_body(error))?;
-                return Ok(body);
+            match again.then(|| exchange.repeatable_body()).flatten() {
+                Some(again) => body = again,
+                None => return outcome.map(|head| (exchange, head)),
             }
         }
     }
 
-    /// Adds what the server sends next to the input; false at the end.
-    async fn read_more(&mut self) -> Result<bool, ClientError> {
+    async fn begin(
+        &self,
+        request: &ClientRequest,
+        destination: &Rc<Destination>,
+        mut transport: Transport,
+        body: RequestBody,
+        expectation: Expectation,
+        due: Instant,
+    ) -> Exchange {
+        let engine = self.engine();
+        let timeouts = request.options.timeouts;
+        let clock = ExchangeClock::new(engine, due, timeouts.read);
+        let mut body = Some(body);
+        let upload = poll_fn(|context| {
+            let body = body.take().unwrap_or_else(RequestBody::none);
+            let head = |out: &mut Vec<u8>, body: &RequestBody| {
+                head::encode(out, request, destination, body, expectation);
+            };
+            let upload = Upload::begin(engine, &mut transport, context, body, expectation, head);
+            Poll::Ready(upload)
+        })
+        .await;
+        let (engine, destination) = (engine.clone(), destination.clone());
+        Exchange::new(
+            engine,
+            destination,
+            transport,
+            upload,
+            clock,
+            timeouts.total,
+        )
+    }
+
+    /// A new connection. When no descriptor is left it waits for one, as long as a connection may take.
+    async fn connect(
+        &self,
+        request: &ClientRequest,
+        destination: &Destination,
+        due: Instant,
+    ) -> Result<Transport, ClientError> {
+        let timeouts = request.options.timeouts;
+        let begin = Instant::now();
+        let until = due.min(deadline_after(begin, timeouts.connect));
+        if self.engine().connections().is_full() {
+            self.pool.drop_oldest();
+        }
         loop {
-            self.socket
-                .readable()
-                .await
-                .map_err(|error| self.failed(error))?;
-            let mut buffer = self.engine.buffers().take_read();
-            let read = self.socket.try_read(&mut buffer);
-            if let Ok(Some(count)) = read {
-                self.input.extend_from_slice(&buffer[..count]);
-                self.nothing_came &= count == 0;
-            }
-            self.engine.buffers().return_read(buffer);
-            match read {
-                Ok(Some(count)) => return Ok(count > 0),
-                Ok(None) => {}
-                Err(error) => return Err(self.failed(error)),
+            let left = until.saturating_duration_since(Instant::now());
+            match self.dialer.dial(destination, left).await {
+                Ok(transport) => return Ok(transport),
+                Err(DialError::TimedOut { to, .. }) if until == due => {
+                    return Err(ClientError::TimedOut(to, timeouts.total));
+                }
+                Err(DialError::TimedOut { to, .. }) => {
+                    let after = timeouts.connect;
+                    return Err(ClientError::Dial(DialError::TimedOut { to, after }));
+                }
+                Err(error) if lacks_descriptors(&error) && Instant::now() < until => {
+                    self.pool.clear();
+                    let next = Instant::now() + DESCRIPTOR_DELAY;
+                    self.engine().timers().sleep_until(next).await;
+                }
+                Err(error) => return Err(ClientError::Dial(error)),
             }
         }
     }
 
-    fn failed(&self, error: io::Error) -> ClientError {
-        ClientError::Io(self.origin.to_owned(), error)
+    fn destination(&self, request: &ClientRequest) -> Result<Destination, ClientError> {
+        let (url, options) = (&request.url, &request.options);
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or(80);
+        let secure = url.scheme() == "https";
+        let proxy = match (&options.socket_path, &options.proxy) {
+            (Some(_), _) | (None, ProxyChoice::Direct) => None,
+            (None, ProxyChoice::Through(proxy)) => Some(proxy.clone()),
+            (None, ProxyChoice::Environment) => {
+                let settings = self.dialer.environment();
+                let proxy = settings.proxy_for(url.scheme(), host, port);
+                proxy.map_err(ClientError::Proxy)?
+            }
+        };
+        let route = match (&options.socket_path, proxy) {
+            (Some(path), _) => Route::Local(path.clone()),
+            (None, None) => Route::Direct,
+            (None, Some(proxy)) if secure => Route::Tunnel(proxy),
+            (None, Some(proxy)) => Route::Forward(proxy),
+        };
+        Ok(Destination {
+            host: host.to_owned(),
+            port,
+            tls: secure.then(|| options.tls.clone()),
+            route,
+        })
     }
 
-    fn bad_head(&self, error: ResponseError) -> ClientError {
-        ClientError::Head(self.origin.to_owned(), error)
+    fn engine(&self) -> &Rc<Engine> {
+        self.dialer.engine()
     }
+}
 
-    fn bad_body(&self, error: BodyError) -> ClientError {
-        ClientError::Body(self.origin.to_owned(), error)
-    }
+/// No descriptor is left in this process or on this machine.
+fn lacks_descriptors(error: &DialError) -> bool {
+    let (DialError::Connect { error, .. } | DialError::NotFound { error, .. }) = error else {
+        return false;
+    };
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }

@@ -292,7 +292,7 @@ impl<S: Service> Connection<S> {
         head: &RequestHead<'_, '_>,
         raw_head: &[u8],
         body: RequestBody<'_>,
-        upload: Upload,
+        mut upload: Upload,
         out: &mut Vec<u8>,
     ) -> Next<S> {
         // The times of the next head and body are their own.
@@ -321,9 +321,15 @@ impl<S: Service> Connection<S> {
             let held = Held::of(&server.buffered, body.length());
             Exchange::new(server.service.clone(), number, upload, held)
         };
+        let begin = out.len();
         match server.service.respond(&request, out) {
             Reply::Later(number) => Next::Await(exchange(number, upload)),
-            Reply::Streamed(number, streamed) => Next::Stream(streamed, exchange(number, upload)),
+            Reply::Streamed(number, streamed) => {
+                if upload.takes_continue() {
+                    out.splice(begin..begin, CONTINUE.iter().copied());
+                }
+                Next::Stream(streamed, exchange(number, upload))
+            }
             Reply::Upgraded(upgrade) => Next::Upgrade(upgrade),
             Reply::Written { persistent: false } => Next::Close,
             Reply::Written { persistent: true } => upload.after_answer(),

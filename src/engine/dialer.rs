@@ -38,8 +38,10 @@ pub use self::{
     gate::{Gate, OpenGate},
     proxy::{Proxy, ProxyError, ProxySettings},
 };
+pub(crate) use self::{error::system_text, proxy::basic_credentials};
 use super::{
-    Engine, socket::Socket, timers::deadline_after, tls::ClientTlsOptions, transport::Transport,
+    Engine, quota::Permit, socket::Socket, timers::deadline_after, tls::ClientTlsOptions,
+    transport::Transport,
 };
 
 /// Where a connection ends, and the way to it. Connections to equal destinations can stand in for each other.
@@ -147,6 +149,7 @@ impl Dialer {
 
     async fn open(&self, destination: &Destination) -> Result<Transport, DialError> {
         let Destination { host, port, .. } = destination;
+        let permit = self.permit().await;
         let socket = match &destination.route {
             Route::Direct => self.connect(host, *port, &destination.name()).await?,
             Route::Local(path) => self.connect_local(path).await?,
@@ -164,12 +167,23 @@ impl Dialer {
                 socket
             }
         };
+        let socket = socket.holding(permit);
         let Some(options) = &destination.tls else {
             return Ok(Transport::Plain(socket));
         };
         let tls = self.contexts.get(options).await.map_err(DialError::Tls)?;
         let stream = tls.connect(host, socket).await.map_err(DialError::Tls)?;
         Ok(Transport::Tls(Box::new(stream)))
+    }
+
+    /// Waits until the engine may have another connection.
+    async fn permit(&self) -> Permit {
+        loop {
+            self.engine.connections().room().await;
+            if let Some(permit) = self.engine.connections().take() {
+                return permit;
+            }
+        }
     }
 
     /// Connects to the first address of `host` that the gate lets through and that accepts; errors call it `name`.

@@ -12,7 +12,7 @@ use std::{
 use futures_lite::future::yield_now;
 
 use super::{
-    connection::{Connection, Next},
+    connection::{CONTINUE, Connection, Next},
     intake::Held,
     limits::LINGER,
     lingering,
@@ -70,6 +70,9 @@ impl<S: Service> Connection<S> {
         let Some(answer) = self.await_answer(&mut exchange).await else {
             return Ok(Next::Gone);
         };
+        if matches!(answer.rest, Rest::Body(_)) && exchange.upload.takes_continue() {
+            self.unsent.extend_from_slice(CONTINUE);
+        }
         self.queue(answer.bytes);
         match answer.rest {
             Rest::Body(streamed) => return Ok(Next::Stream(streamed, exchange)),

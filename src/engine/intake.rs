@@ -117,6 +117,13 @@ pub struct Buffered {
     bytes: Cell<u64>,
 }
 
+impl Buffered {
+    /// Whether `bytes` more stay within `limit`.
+    fn has_room(&self, bytes: u64, limit: u64) -> bool {
+        self.bytes.get().saturating_add(bytes) <= limit
+    }
+}
+
 /// A share of [`Buffered`], given back when dropped.
 pub struct Held {
     buffered: Rc<Buffered>,
@@ -136,13 +143,12 @@ impl Held {
 
     /// Takes `bytes` more, if that stays within `limit`.
     fn grow(&mut self, bytes: u64, limit: u64) -> bool {
-        let total = self.buffered.bytes.get().saturating_add(bytes);
-        if total > limit {
-            return false;
+        let has_room = self.buffered.has_room(bytes, limit);
+        if has_room {
+            self.buffered.bytes.set(self.buffered.bytes.get() + bytes);
+            self.bytes += bytes;
         }
-        self.buffered.bytes.set(total);
-        self.bytes += bytes;
-        true
+        has_room
     }
 }
 
@@ -232,6 +238,9 @@ impl Intake {
             BodyFraming::Length(length)
                 if bodies == Bodies::Whole && length <= rest.len() as u64 =>
             {
+                if !buffered.has_room(length, limits.buffered) {
+                    return (0, Taken::Refused(too_much_in_memory()));
+                }
                 let body = &rest[..length as usize];
                 return (
                     raw_head.len() + body.len(),
@@ -303,10 +312,7 @@ impl Intake {
                         .held
                         .grow(bytes.len() as u64, limits.buffered)
                     {
-                        return (
-                            used,
-                            Taken::refused(503, "the server holds too many request bodies"),
-                        );
+                        return (used, Taken::Refused(too_much_in_memory()));
                     }
                     collecting.collected.body.extend_from_slice(bytes);
                 }
@@ -372,6 +378,13 @@ impl BodyIntake {
                 }),
             ),
         }
+    }
+}
+
+fn too_much_in_memory() -> Refusal {
+    Refusal {
+        status: 503,
+        reason: "the server holds too many request bodies".to_owned(),
     }
 }
 

@@ -87,11 +87,14 @@ impl Listener {
         self.socket.ready(Direction::Read).await
     }
 
-    /// The next client, if one is there.
+    /// The next client, if one is there and the engine may have another connection.
     ///
     /// # Errors
     /// No descriptor or memory left, or the client's connection is gone already.
     pub fn accept(&self, engine: &Rc<Engine>) -> io::Result<Option<(Socket, Remote)>> {
+        let Some(permit) = engine.connections().take() else {
+            return Ok(None);
+        };
         let (socket, address) = match self.socket.get().accept() {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -105,7 +108,8 @@ impl Listener {
             }
             None => Remote::Local,
         };
-        Ok(Some((Socket::new(engine.reactor(), socket)?, remote)))
+        let socket = Socket::new(engine.reactor(), socket)?.holding(permit);
+        Ok(Some((socket, remote)))
     }
 }
 

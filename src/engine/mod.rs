@@ -14,6 +14,7 @@
 //! - [`websocket`]: what a connection can become; `lingering`: its last moments
 //! - [`client`]: sends a request; [`dialer`]: connects to a host, through proxies and with TLS; [`pool`]: keeps connections for
 //!   the next one
+//! - [`policy`]: where a program may connect to and listen; [`quota`]: how many connections it may have
 
 pub mod answer;
 pub mod buffers;
@@ -32,7 +33,9 @@ mod lingering;
 pub mod listener;
 pub mod measures;
 pub mod observed;
+pub mod policy;
 pub mod pool;
+pub mod quota;
 pub mod reactor;
 pub mod server;
 pub mod service;
@@ -55,8 +58,8 @@ use std::{
 use smol::{LocalExecutor, Task};
 
 use self::{
-    buffers::Buffers, clock::Clock, deadlines::Deadlines, reactor::Reactor, timers::Timers,
-    websocket::Readers,
+    buffers::Buffers, clock::Clock, deadlines::Deadlines, quota::Quota, reactor::Reactor,
+    timers::Timers, websocket::Readers,
 };
 
 /// Tasks run in one go before timers and sockets are looked at again, so that tasks that wake each other starve nobody.
@@ -70,6 +73,7 @@ pub struct Engine {
     deadlines: Rc<Deadlines>,
     buffers: Buffers,
     clock: Clock,
+    connections: Rc<Quota>,
     websocket_readers: Readers,
 }
 
@@ -86,6 +90,7 @@ impl Engine {
             deadlines: Rc::default(),
             buffers: Buffers::default(),
             clock: Clock::default(),
+            connections: Rc::default(),
             websocket_readers: Readers::default(),
         }))
     }
@@ -118,6 +123,11 @@ impl Engine {
     /// What reads WebSocket frames.
     pub fn websocket_readers(&self) -> &Readers {
         &self.websocket_readers
+    }
+
+    /// The connections of servers and clients together.
+    pub fn connections(&self) -> &Rc<Quota> {
+        &self.connections
     }
 
     /// Runs `future` on the thread; dropping the task ends it.

@@ -1,55 +1,157 @@
 //! Client connections that wait for their next request.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
+    rc::{Rc, Weak},
+    time::{Duration, Instant},
 };
 
-use super::socket::Socket;
+use super::{Engine, dialer::Destination, transport::Transport};
 
-/// Idle connections kept for one origin.
-const PER_ORIGIN: usize = 64;
+/// Idle connections kept for one destination.
+const PER_DESTINATION: usize = 64;
 
-/// Idle connections by origin (`host:port`).
-#[derive(Default)]
+/// Idle connections kept in all.
+const IN_ALL: usize = 256;
+
+/// How long a connection waits for its next request. Servers that keep them shorter mostly say so in `Keep-Alive`.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What is taken off the time that a server says: its clock began earlier, and the next request needs time to get there.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// Idle connections by destination.
 pub struct Pool {
-    idle: RefCell<HashMap<String, VecDeque<Socket>>>,
+    engine: Rc<Engine>,
+    idle: RefCell<HashMap<Rc<Destination>, VecDeque<Idle>>>,
+    count: Cell<usize>,
+    sweeping: Cell<bool>,
+}
+
+struct Idle {
+    transport: Transport,
+    until: Instant,
 }
 
 impl Pool {
-    /// The connection to `origin` that was used last, if the server has not closed it.
-    pub fn take(&self, origin: &str) -> Option<Socket> {
+    /// A pool without connections.
+    pub fn new(engine: Rc<Engine>) -> Rc<Self> {
+        Rc::new(Self {
+            engine,
+            idle: RefCell::default(),
+            count: Cell::new(0),
+            sweeping: Cell::new(false),
+        })
+    }
+
+    /// The connection to `destination` that was used last, if the server has not closed it.
+    pub fn take(&self, destination: &Destination) -> Option<Transport> {
         let mut idle = self.idle.borrow_mut();
-        let sockets = idle.get_mut(origin)?;
-        while let Some(socket) = sockets.pop_back() {
-            if is_quiet(&socket) {
-                return Some(socket);
+        let connections = idle.get_mut(destination)?;
+        let now = Instant::now();
+        while let Some(mut connection) = connections.pop_back() {
+            self.count.set(self.count.get() - 1);
+            if connection.until > now && connection.transport.is_quiet() {
+                return Some(connection.transport);
             }
         }
-        idle.remove(origin);
+        idle.remove(destination);
         None
     }
 
-    /// Keeps a connection whose last response was read to its end.
-    pub fn keep(&self, origin: &str, socket: Socket) {
-        let mut idle = self.idle.borrow_mut();
-        let sockets = match idle.get_mut(origin) {
-            Some(sockets) => sockets,
-            None => idle.entry(origin.to_owned()).or_default(),
-        };
-        if sockets.len() == PER_ORIGIN {
-            sockets.pop_front();
+    /// Keeps a connection whose last response was read to its end, for `kept_for` if the server has said that; not when the
+    /// engine has no room for another connection, which somebody may be waiting for.
+    pub fn keep(
+        self: &Rc<Self>,
+        destination: Rc<Destination>,
+        transport: Transport,
+        kept_for: Option<Duration>,
+    ) {
+        let time = kept_for.map_or(IDLE, |time| time.saturating_sub(MARGIN).min(IDLE));
+        if time.is_zero() || self.engine.connections().is_full() {
+            return;
         }
-        sockets.push_back(socket);
+        if self.count.get() >= IN_ALL {
+            self.drop_oldest();
+        }
+        let mut idle = self.idle.borrow_mut();
+        let connections = idle.entry(destination).or_default();
+        if connections.len() == PER_DESTINATION {
+            connections.pop_front();
+            self.count.set(self.count.get() - 1);
+        }
+        connections.push_back(Idle {
+            transport,
+            until: Instant::now() + time,
+        });
+        self.count.set(self.count.get() + 1);
+        drop(idle);
+        self.sweep_later();
+    }
+
+    /// Idle connections.
+    pub fn len(&self) -> usize {
+        self.count.get()
+    }
+
+    /// Whether no connection is idle.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Closes all idle connections.
     pub fn clear(&self) {
-        self.idle.take();
+        self.count.set(0);
+        drop(self.idle.take());
+    }
+
+    /// Closes the connection that would be closed first.
+    pub fn drop_oldest(&self) {
+        let mut idle = self.idle.borrow_mut();
+        let next = |connections: &VecDeque<Idle>| connections.front().map(|first| first.until);
+        let oldest = idle
+            .iter()
+            .filter_map(|(destination, connections)| Some((next(connections)?, destination)))
+            .min_by_key(|(until, _)| *until)
+            .map(|(_, destination)| destination.clone());
+        if let Some(connections) = oldest.and_then(|oldest| idle.get_mut(&oldest)) {
+            connections.pop_front();
+            self.count.set(self.count.get() - 1);
+        }
+    }
+
+    /// Closes what has waited too long as long as something waits.
+    fn sweep_later(self: &Rc<Self>) {
+        if self.sweeping.replace(true) {
+            return;
+        }
+        let (weak, timers) = (Rc::downgrade(self), self.engine.timers().clone());
+        let sweeping = async move {
+            while let Some(next) = weak.upgrade().and_then(|pool| pool.sweep(Instant::now())) {
+                timers.sleep_until(next).await;
+            }
+            finish(&weak);
+        };
+        self.engine.spawn(sweeping).detach();
+    }
+
+    /// Closes what has waited too long; when to look again, if anything is left.
+    fn sweep(&self, now: Instant) -> Option<Instant> {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|_, connections| {
+            connections.retain(|connection| connection.until > now);
+            !connections.is_empty()
+        });
+        self.count.set(idle.values().map(VecDeque::len).sum());
+        let ends = idle.values().flatten().map(|connection| connection.until);
+        // Not for each of many that end one after the other.
+        ends.min().map(|first| first.max(now + MARGIN))
     }
 }
 
-/// Nothing has come since the last response: neither an end nor bytes that nobody asked for.
-fn is_quiet(socket: &Socket) -> bool {
-    matches!(socket.peek(), Ok(None))
+fn finish(pool: &Weak<Pool>) {
+    if let Some(pool) = pool.upgrade() {
+        pool.sweeping.set(false);
+    }
 }

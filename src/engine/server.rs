@@ -406,6 +406,7 @@ fn allowed(configured: usize) -> usize {
 async fn accept<S: Service>(context: Rc<ServerContext<S>>, listener: Rc<Listener>) {
     loop {
         context.connections.room().await;
+        context.engine.connections().room().await;
         if listener.ready().await.is_err() {
             return;
         }

@@ -12,11 +12,15 @@ use std::{
 use futures_lite::{AsyncRead, AsyncWrite};
 use socket2::{SockAddr, Socket as RawSocket};
 
-use super::reactor::{Direction, Reactor, Watched};
+use super::{
+    quota::Permit,
+    reactor::{Direction, Reactor, Watched},
+};
 
 /// A connected (or connecting) socket.
 pub struct Socket {
     watched: Watched<RawSocket>,
+    _permit: Option<Permit>,
 }
 
 impl Socket {
@@ -27,7 +31,16 @@ impl Socket {
     pub fn new(reactor: &Rc<Reactor>, socket: RawSocket) -> io::Result<Self> {
         Ok(Self {
             watched: reactor.watch(socket)?,
+            _permit: None,
         })
+    }
+
+    /// Counts as a connection for as long as it is open.
+    pub fn holding(self, permit: Permit) -> Self {
+        Self {
+            _permit: Some(permit),
+            ..self
+        }
     }
 
     /// The other end's address.

@@ -143,7 +143,7 @@ mod tests {
         timers.set(now + Duration::from_millis(1), 2);
         timers.set(now + Duration::from_millis(1), 3);
         assert_eq!(timers.next_deadline(), Some(now + Duration::from_millis(1)));
-        assert_eq!(fired(&timers, now), []);
+        assert!(fired(&timers, now).is_empty());
         assert_eq!(fired(&timers, now + Duration::from_millis(5)), [2, 3, 1]);
         assert_eq!(timers.next_deadline(), None);
     }
@@ -154,7 +154,7 @@ mod tests {
         let now = Instant::now();
         let key = timers.set(now, 1);
         timers.cancel(key);
-        assert_eq!(fired(&timers, now), []);
+        assert!(fired(&timers, now).is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use super::{reactor::Direction, socket::Socket, tls::TlsStream};
@@ -94,6 +94,16 @@ impl Transport {
     pub fn poll_lost(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // An error of the reactor leaves nothing to wait for either.
         self.socket().poll_hung_up(context).map(drop)
+    }
+
+    /// Whether nothing has come since the last read: neither an end nor bytes that nobody asked for.
+    pub fn is_quiet(&mut self) -> bool {
+        match self {
+            Self::Plain(socket) => matches!(socket.peek(), Ok(None)),
+            Self::Tls(stream) => stream
+                .poll_peek(&mut Context::from_waker(Waker::noop()))
+                .is_pending(),
+        }
     }
 
     /// Whether bytes wait to be read.

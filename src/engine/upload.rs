@@ -42,6 +42,15 @@ impl Upload {
         matches!(self, Self::Coming(coming) if coming.intake.awaits_continue())
     }
 
+    /// As [`Self::awaits_continue`], once: an answer that is streamed while the body may still be read must tell the client
+    /// before its own head, since behind that there is no place for a 1xx (RFC 9110 §15.2).
+    pub(super) fn takes_continue(&mut self) -> bool {
+        match self {
+            Self::Coming(coming) => coming.intake.takes_continue(),
+            Self::Whole | Self::Broken => false,
+        }
+    }
+
     pub(super) fn after_answer<S: Service>(self) -> Next<S> {
         match self {
             Self::Whole => Next::Read,

@@ -1,17 +1,17 @@
 //! How a runtime is made.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc};
 
 use mlua::prelude::{Lua, LuaResult};
 use smol::LocalExecutor;
 
 use super::{Error, Installation, Runtime, Scripts};
 use crate::{
-    engine::Engine,
+    engine::{Engine, policy::Policy},
     script::{
         Ports, Script,
         host_modules::HostModule,
-        settings::{ScriptError, Settings},
+        settings::{Limits, ScriptError, Settings},
     },
 };
 
@@ -28,7 +28,7 @@ use crate::{
 /// ```
 #[derive(Clone, Default)]
 pub struct Builder {
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 impl Builder {
@@ -97,23 +97,41 @@ impl Builder {
         self
     }
 
-    /// How long a script may run between two waits; as long as it likes without this. A script that runs for longer is
-    /// stopped, whatever it catches: an error that nobody caught, and everything else goes on. The check costs about 30 ns
-    /// for each call and each turn of a loop.
+    /// Where the scripts may connect to and listen: everywhere without this.
     ///
     /// ```
-    /// use std::time::Duration;
+    /// use lute_net::{Policy, Runtime};
     ///
-    /// let builder = lute_net::Runtime::builder().on_error(|error| {
-    ///     assert_eq!(error.message, "app.luau:1: the script ran for longer than 0.01 s without waiting");
-    /// });
-    /// let runtime = builder.longest_turn(Duration::from_millis(10)).build()?;
-    /// runtime.load_source("app.luau", "while true do pcall(function() while true do end end) end", &[])?;
+    /// let runtime = Runtime::builder()
+    ///     .policy(Policy::closed().allow_connect("api.example.com:443")?)
+    ///     .build()?;
+    /// runtime.load_source("plugin.luau", r#"
+    ///     local client = require("@lute/net/client")
+    ///     local _, problem = pcall(function() return client.request("http://169.254.169.254/") end)
+    ///     assert(problem == "plugin.luau:3: network request failed: connecting to 169.254.169.254:80 is not allowed")
+    /// "#, &[])?;
+    /// runtime.run()?;
+    /// assert_eq!(runtime.uncaught_errors(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.settings.policy = Rc::new(policy);
+        self
+    }
+
+    /// What the scripts may use; see [`Limits`].
+    ///
+    /// ```
+    /// use lute_net::{Limits, Runtime};
+    ///
+    /// let limits = Limits { memory: Some(16 << 20), ..Limits::default() };
+    /// let runtime = Runtime::builder().limits(limits).on_error(|_| {}).build()?;
+    /// runtime.load_source("fills.luau", "local t = {} while true do table.insert(t, string.rep('x', 1e5) .. #t) end", &[])?;
     /// assert_eq!(runtime.uncaught_errors(), 1);
     /// # Ok::<(), lute_net::Error>(())
     /// ```
-    pub fn longest_turn(mut self, limit: Duration) -> Self {
-        self.settings.longest_turn = Some(limit);
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
         self
     }
 
@@ -128,7 +146,7 @@ impl Builder {
     /// [`Error::Io`] and [`Error::Vm`] when the system has no descriptor or no memory left; [`Error::Setting`].
     pub fn build(self) -> Result<Runtime, Error> {
         self.check()?;
-        let engine = Engine::new(Rc::new(LocalExecutor::new()))?;
+        let engine = self.engine()?;
         Ok(Runtime {
             scripts: fresh(&engine, &self.settings)?,
             settings: self.settings,
@@ -153,7 +171,7 @@ impl Builder {
     /// As [`install`](super::install); [`Error::Setting`].
     pub fn install(self, lua: &Lua, executor: &LocalExecutor<'_>) -> Result<Installation, Error> {
         self.check()?;
-        let engine = Engine::new(Rc::new(LocalExecutor::new()))?;
+        let engine = self.engine()?;
         let script = Script::new(lua, engine.clone(), self.settings)?;
         let scripts = Scripts {
             lua: lua.clone(),
@@ -161,6 +179,15 @@ impl Builder {
             script,
         };
         Installation::new(scripts, executor)
+    }
+
+    fn engine(&self) -> Result<Rc<Engine>, Error> {
+        let engine = Engine::new(Rc::new(LocalExecutor::new()))?;
+        let connections = self.settings.limits.connections;
+        engine
+            .connections()
+            .set_limit(connections.unwrap_or(usize::MAX));
+        Ok(engine)
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! Bodies of answers that are made while they are sent: by a script's function, piece by piece.
+//! Bodies that are made while they are sent: by a script's function, piece by piece.
 
 use std::{
     cell::RefCell,
@@ -8,9 +8,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use mlua::prelude::{LuaString, LuaValue};
+use mlua::prelude::{Lua, LuaError, LuaResult, LuaString, LuaTable, LuaValue};
 
-use super::Script;
+use super::{GONE, Script};
 use crate::engine::service::BodySource;
 
 /// Bodies that are made but not sent yet, and those that wait for a piece of a script's.
@@ -18,6 +18,30 @@ use crate::engine::service::BodySource;
 pub struct Sources {
     made: RefCell<HashMap<u64, Box<dyn BodySource>>>,
     asked: RefCell<HashMap<u64, Rc<RefCell<PieceSlot>>>>,
+}
+
+/// The natives behind `luau/bodies.luau`.
+///
+/// # Errors
+/// When the VM has no memory left.
+pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
+    let native = lua.create_table()?;
+    let weak = Rc::downgrade(script);
+    let stream = move |_: &Lua, ()| match weak.upgrade() {
+        Some(script) => Ok(script.sources.make(&script)),
+        None => Err(LuaError::runtime(GONE)),
+    };
+    native.set("stream", lua.create_function(stream)?)?;
+    let weak = Rc::downgrade(script);
+    let piece = move |_: &Lua, (number, piece, problem): (u64, LuaValue, Option<LuaString>)| {
+        if let Some(script) = weak.upgrade() {
+            let problem = problem.map(|problem| problem.to_string_lossy());
+            script.sources.piece(number, &piece, problem);
+        }
+        Ok(())
+    };
+    native.set("piece", lua.create_function(piece)?)?;
+    Ok(native)
 }
 
 /// Where a script's next piece arrives.
@@ -37,7 +61,7 @@ impl Sources {
     }
 
     /// Makes a source of the script's function that `luau/bodies.luau` knows by the returned number.
-    pub fn make(&self, script: &Rc<Script>) -> u64 {
+    fn make(&self, script: &Rc<Script>) -> u64 {
         let number = script.next_number();
         let slot = Rc::<RefCell<PieceSlot>>::default();
         self.asked.borrow_mut().insert(number, slot.clone());
@@ -56,8 +80,9 @@ impl Sources {
         self.made.borrow_mut().remove(&number)
     }
 
-    /// Takes the piece that the function of this number returned: a string, nil for the end, false for a failure.
-    pub fn piece(&self, number: u64, piece: &LuaValue) {
+    /// Takes the piece that the function of this number returned: a string, nil for the end, false for a failure, whose
+    /// reason is then given.
+    fn piece(&self, number: u64, piece: &LuaValue, problem: Option<String>) {
         let Some(slot) = self.asked.borrow().get(&number).cloned() else {
             return;
         };
@@ -65,7 +90,7 @@ impl Sources {
         slot.piece = Some(match piece {
             LuaValue::String(piece) => Ok(Some(bytes_of(piece))),
             LuaValue::Nil => Ok(None),
-            _ => Err(io::ErrorKind::Other.into()),
+            _ => Err(io::Error::other(problem.unwrap_or_default())),
         });
         slot.waker.take().into_iter().for_each(Waker::wake);
     }

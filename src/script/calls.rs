@@ -76,6 +76,16 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
 
 /// A call that runs; see [`Scripts::call`](crate::Scripts::call). Its value is what the function returned, or the text of
 /// what it raised. Dropping it closes the function's coroutine.
+///
+/// ```
+/// let runtime = lute_net::Runtime::builder().build()?;
+/// let waits = runtime.lua().load("return function() require('@lute/task').wait(60) end").eval()?;
+/// let call = runtime.call::<()>(&waits, ());
+/// assert_eq!(runtime.waiting_coroutines(), 1);
+/// drop(call);
+/// assert_eq!(runtime.waiting_coroutines(), 0);
+/// # Ok::<(), lute_net::Error>(())
+/// ```
 pub struct Call<R> {
     script: Weak<Script>,
     number: u64,
@@ -112,6 +122,22 @@ impl<R: FromLuaMulti> Call<R> {
 
     /// What the function returned, once it has: for a frame loop, which asks after each step. None before that, and after
     /// it was taken.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = lute_net::Runtime::builder().build()?;
+    /// let add = runtime.lua().load("return function(a, b) require('@lute/task').wait(0.02) return a + b end").eval()?;
+    /// let mut call = runtime.call::<f64>(&add, (1, 2));
+    /// let sum = loop {
+    ///     runtime.step(Duration::from_millis(2))?; // a frame
+    ///     if let Some(sum) = call.take() {
+    ///         break sum;
+    ///     }
+    /// };
+    /// assert_eq!(sum, Ok(3.0));
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
     ///
     /// # Errors
     /// What the function raised, as a text; or that its values are not of the type that was asked for.

@@ -1,178 +1,266 @@
-//! `client.request`: what the script passed becomes a request on the wire, and the response Luau values.
+//! `client.request` and `client.stream`: starts requests, and hands their responses to Luau.
 
 use std::{
+    cell::RefCell,
+    future::poll_fn,
     rc::Rc,
-    time::{Duration, Instant},
+    task::{Context, Poll, Waker},
+    time::Duration,
 };
 
-use futures_lite::future::or;
-use mlua::IntoLuaMulti;
-use mlua::prelude::{Lua, LuaResult, LuaString, LuaTable};
-use url::Url;
+use mlua::prelude::{Lua, LuaNil, LuaResult, LuaString, LuaTable, LuaUserData, LuaValue};
+use mlua::{AnyUserData, IntoLuaMulti};
 
-use super::{Script, scheduler::Delivery};
-use crate::{
-    engine::{
-        client::{self, ClientRequest, ClientResponse},
-        timers::deadline_after,
-    },
-    wire::syntax,
+use super::{GONE, Script, request_options, scheduler::Delivery};
+use crate::engine::client::{
+    ClientError, ClientOptions, ClientRequest, ClientTimeouts, Fields, RequestBody, Response,
+    ResponseBody,
 };
 
-/// Fields that belong to the connection and the framing: the client writes them itself (RFC 9110 §7.6.1).
-const OWN_FIELDS: [&str; 6] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
+/// What `luau/client.luau` passes: URL, method, fields, body (a string, or the number of a body source) and options.
+type Arguments = (
+    LuaString,
+    LuaString,
+    Vec<LuaString>,
+    LuaValue,
+    Option<LuaTable>,
+);
 
-const USER_AGENT: &str = concat!("lute-net/", env!("CARGO_PKG_VERSION"));
+/// A wait, or what is wrong.
+type Started = (Option<u64>, Option<String>);
 
-/// The natives behind `luau/client.luau`.
+/// The natives behind `luau/client.luau` and `luau/response.luau`.
 ///
 /// # Errors
 /// When the VM has no memory left.
 pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
     let native = lua.create_table()?;
-    let script = Rc::downgrade(script);
-    let request = move |_: &Lua,
-                        (url, method, fields, body, seconds): (
-        LuaString,
-        LuaString,
-        Vec<LuaString>,
-        LuaString,
-        f64,
-    )| {
-        let Some(script) = script.upgrade() else {
-            return Ok((None, Some(super::GONE.to_owned())));
+    let (weak, defaults) = (Rc::downgrade(script), Rc::default());
+    let request = move |_: &Lua, arguments: Arguments| {
+        let Some(script) = weak.upgrade() else {
+            return gone();
         };
-        match prepare(&url, &method, &fields, &body) {
-            Ok((url, request)) => Ok((Some(start(&script, url, request, seconds)), None)),
-            Err(problem) => Ok((None, Some(problem))),
-        }
+        let started = prepare(&script, arguments, &defaults);
+        Ok(started.map_or_else(refused, |(request, body)| {
+            begun(request_whole(&script, request, body))
+        }))
     };
     native.set("request", lua.create_function(request)?)?;
+
+    let (weak, defaults) = (Rc::downgrade(script), Rc::new(stream_defaults()));
+    let stream = move |_: &Lua, arguments: Arguments| {
+        let Some(script) = weak.upgrade() else {
+            return gone();
+        };
+        let started = prepare(&script, arguments, &defaults);
+        Ok(started.map_or_else(refused, |(request, body)| {
+            begun(request_head(&script, request, body))
+        }))
+    };
+    native.set("stream", lua.create_function(stream)?)?;
+
+    let weak = Rc::downgrade(script);
+    let read = move |_: &Lua, handle: AnyUserData| {
+        let Some(script) = weak.upgrade() else {
+            return gone();
+        };
+        let download = handle.borrow::<Download>()?.0.clone();
+        Ok(read_piece(&script, &download))
+    };
+    native.set("read", lua.create_function(read)?)?;
+
+    let close_download = |_: &Lua, handle: AnyUserData| {
+        let download = handle.borrow::<Download>()?.0.clone();
+        close(&download);
+        Ok(())
+    };
+    native.set("close", lua.create_function(close_download)?)?;
     Ok(native)
 }
 
-/// Checks everything before any I/O.
+/// A stream may go on for ever and be of any size: only the script knows.
+fn stream_defaults() -> ClientOptions {
+    ClientOptions {
+        timeouts: ClientTimeouts {
+            total: Duration::MAX,
+            ..ClientTimeouts::default()
+        },
+        max_body_size: u64::MAX,
+        ..ClientOptions::default()
+    }
+}
+
+fn begun(wait: u64) -> Started {
+    (Some(wait), None)
+}
+
+fn refused(problem: String) -> Started {
+    (None, Some(problem))
+}
+
+fn gone() -> LuaResult<Started> {
+    Ok(refused(GONE.to_owned()))
+}
+
 fn prepare(
-    url: &LuaString,
-    method: &LuaString,
-    fields: &[LuaString],
-    body: &LuaString,
-) -> Result<(Url, ClientRequest), String> {
-    let url = parse_url(&url.to_string_lossy())?;
-    let method = method.to_string_lossy();
-    if !syntax::is_token(method.as_bytes()) {
-        return Err(format!(
-            "invalid option 'method' ({method:?} is not a method name)"
-        ));
-    }
-    let mut own = Vec::with_capacity(fields.len() / 2 + 3);
-    for pair in fields.chunks_exact(2) {
-        let (name, value) = (pair[0].as_bytes(), pair[1].as_bytes());
-        if !syntax::is_token(&name) {
-            return Err("invalid request header name".to_owned());
-        }
-        if !syntax::is_client_field_value(&value) {
-            return Err("invalid request header value".to_owned());
-        }
-        let name = String::from_utf8_lossy(&name).into_owned();
-        if !OWN_FIELDS.iter().any(|one| one.eq_ignore_ascii_case(&name)) {
-            own.push((name, value.to_vec()));
-        }
-    }
-    let request = ClientRequest {
-        host: url.host_str().unwrap_or_default().to_owned(),
-        port: url.port_or_known_default().unwrap_or(80),
-        method,
-        target: url[url::Position::BeforePath..url::Position::AfterQuery].to_owned(),
-        fields: with_defaults(own, &url),
-        body: body.as_bytes().to_vec(),
+    script: &Script,
+    (url, method, fields, body, options): Arguments,
+    defaults: &Rc<ClientOptions>,
+) -> Result<(ClientRequest, RequestBody), String> {
+    // First, so that it is dropped when something else is wrong.
+    let source = match &body {
+        LuaValue::Number(number) => script.sources.take(*number as u64),
+        LuaValue::Integer(number) => script.sources.take(*number as u64),
+        _ => None,
     };
-    Ok((url, request))
-}
-
-/// A scheme is what stands before `://`; without one, `http` is meant.
-fn parse_url(text: &str) -> Result<Url, String> {
-    let full = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("http://{text}")
+    let url = url.to_string_lossy();
+    let (request, length) =
+        request_options::request(&url, &method, &fields, options.as_ref(), defaults)?;
+    let body = match (source, body) {
+        (Some(source), _) => RequestBody::Streamed { source, length },
+        (None, LuaValue::String(text)) if !text.as_bytes().is_empty() => {
+            RequestBody::bytes(text.as_bytes().to_vec())
+        }
+        _ => RequestBody::none(),
     };
-    let url = Url::parse(&full).map_err(|problem| format!("invalid url '{text}' ({problem})"))?;
-    match url.scheme() {
-        "http" => Ok(url),
-        "https" => Err("https is not supported yet".to_owned()),
-        other => Err(format!(
-            "unsupported url scheme '{other}' (http or https expected)"
-        )),
-    }
+    Ok((request, body))
 }
 
-fn with_defaults(fields: Vec<(String, Vec<u8>)>, url: &Url) -> Vec<(String, Vec<u8>)> {
-    let has = |name: &str| fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
-    let mut all = Vec::with_capacity(fields.len() + 3);
-    if !has("host") {
-        all.push((
-            "Host".to_owned(),
-            url[url::Position::BeforeHost..url::Position::AfterPort]
-                .as_bytes()
-                .to_vec(),
-        ));
-    }
-    if !has("user-agent") {
-        all.push(("User-Agent".to_owned(), USER_AGENT.as_bytes().to_vec()));
-    }
-    if !has("accept") {
-        all.push(("Accept".to_owned(), b"*/*".to_vec()));
-    }
-    all.extend(fields);
-    all
-}
-
-fn start(script: &Rc<Script>, url: Url, request: ClientRequest, seconds: f64) -> u64 {
-    let (dialer, pool) = (script.dialer.clone(), script.pool.clone());
-    let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-    let timeout = script
-        .engine
-        .timers()
-        .sleep_until(deadline_after(Instant::now(), duration));
+/// Delivers status, fields, body and URL.
+fn request_whole(script: &Script, request: ClientRequest, body: RequestBody) -> u64 {
+    let client = script.client.clone();
     script.scheduler.start(async move {
-        let host = format!("{}:{}", request.host, request.port);
-        let exchange = async {
-            let response = client::request(&dialer, &pool, &request).await;
-            response.map_err(|error| error.to_string())
+        let response = async {
+            let mut response = client.send_body(request, body).await?;
+            let body = response.body.read_to_end().await?;
+            Ok((response, body))
         };
-        let timeout = async {
-            timeout.await;
-            Err(format!("{host} timed out after {seconds} s"))
+        let (response, body) = response.await.map_err(failed)?;
+        let delivery = move |lua: &Lua| {
+            let fields = fields_table(lua, &response.fields)?;
+            let body = lua.create_string(&body)?;
+            (response.status, fields, body, response.url.as_str()).into_lua_multi(lua)
         };
-        match or(exchange, timeout).await {
-            Ok(response) => Ok(deliver(response, url.into())),
-            Err(problem) => Err(format!("network request failed: {problem}")),
-        }
+        Ok(Box::new(delivery) as Delivery)
     })
 }
 
-/// Status, the fields as a flat list, body and URL.
-fn deliver(response: ClientResponse, url: String) -> Delivery {
-    Box::new(move |lua| {
-        let fields = lua.create_table_with_capacity(response.fields.len() * 2, 0)?;
-        for (name, value) in &response.fields {
-            fields.raw_push(lua.create_string(name)?)?;
-            fields.raw_push(lua.create_string(value)?)?;
-        }
-        (
-            response.status,
+/// Delivers status, fields, URL and the handle by which the body is read.
+fn request_head(script: &Script, request: ClientRequest, body: RequestBody) -> u64 {
+    let client = script.client.clone();
+    script.scheduler.start(async move {
+        let sent = client.send_body(request, body).await;
+        let Response {
+            status,
             fields,
-            lua.create_string(&response.body)?,
             url,
-        )
-            .into_lua_multi(lua)
+            body,
+        } = sent.map_err(failed)?;
+        let download = Download(Rc::new(RefCell::new(Open {
+            body: Some(body),
+            reader: None,
+            closed: false,
+        })));
+        let delivery = move |lua: &Lua| {
+            let fields = fields_table(lua, &fields)?;
+            let handle = lua.create_userdata(download)?;
+            (status, fields, url.as_str(), handle).into_lua_multi(lua)
+        };
+        Ok(Box::new(delivery) as Delivery)
     })
+}
+
+fn failed(error: ClientError) -> String {
+    format!("network request failed: {error}")
+}
+
+/// Names and values in turns.
+fn fields_table(lua: &Lua, fields: &Fields) -> LuaResult<LuaTable> {
+    let table = lua.create_table_with_capacity(fields.len() * 2, 0)?;
+    for (name, value) in fields.iter() {
+        table.raw_push(lua.create_string(name)?)?;
+        table.raw_push(lua.create_string(value)?)?;
+    }
+    Ok(table)
+}
+
+/// The body of a streamed response, as Luau holds it: collected, it closes the connection.
+struct Download(Rc<RefCell<Open>>);
+
+impl LuaUserData for Download {}
+
+struct Open {
+    /// None once it is closed, and while it is polled: then Luau may run and come here again.
+    body: Option<ResponseBody>,
+    /// Who waits for the next piece.
+    reader: Option<Waker>,
+    closed: bool,
+}
+
+/// Closes the connection and ends a read. What is dropped may run Luau, so nothing is borrowed meanwhile.
+fn close(download: &RefCell<Open>) {
+    let mut open = download.borrow_mut();
+    open.closed = true;
+    let (body, reader) = (open.body.take(), open.reader.take());
+    drop(open);
+    drop(body);
+    reader.into_iter().for_each(Waker::wake);
+}
+
+/// Starts to read the next piece. A coroutine that is closed meanwhile closes the response.
+fn read_piece(script: &Script, download: &Rc<RefCell<Open>>) -> Started {
+    {
+        let mut open = download.borrow_mut();
+        if open.reader.is_some() {
+            return refused("another coroutine reads this response already".to_owned());
+        }
+        if open.body.as_ref().is_none_or(ResponseBody::is_ended) {
+            return (None, None);
+        }
+        open.reader = Some(Waker::noop().clone());
+    }
+    let reading = Reading(download.clone());
+    begun(script.scheduler.start(async move {
+        let piece = poll_fn(|context| poll_piece(&reading.0, context)).await;
+        let piece = piece.map_err(failed)?;
+        let delivery = move |lua: &Lua| match piece {
+            Some(piece) => lua.create_string(&piece)?.into_lua_multi(lua),
+            None => LuaNil.into_lua_multi(lua),
+        };
+        Ok(Box::new(delivery) as Delivery)
+    }))
+}
+
+fn poll_piece(
+    download: &RefCell<Open>,
+    context: &mut Context<'_>,
+) -> Poll<Result<Option<Vec<u8>>, ClientError>> {
+    let mut open = download.borrow_mut();
+    let Some(mut body) = open.body.take() else {
+        return Poll::Ready(Ok(None));
+    };
+    open.reader = Some(context.waker().clone());
+    drop(open);
+    let polled = body.poll_next(context);
+    let mut open = download.borrow_mut();
+    if open.closed {
+        drop(open);
+        return Poll::Ready(Ok(None));
+    }
+    open.body = Some(body);
+    if polled.is_ready() {
+        open.reader = None;
+    }
+    polled
+}
+
+/// A read under way. When it is dropped while somebody still waits for the piece, nobody will.
+struct Reading(Rc<RefCell<Open>>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if self.0.borrow().reader.is_some() {
+            close(&self.0);
+        }
+    }
 }

@@ -114,11 +114,24 @@ pub struct HostModule<'m> {
 
 impl HostModule<'_> {
     /// The VM that the module is made for.
+    ///
+    /// ```
+    /// let builder = lute_net::Runtime::builder().module("@game/list", |module| {
+    ///     let items = module.lua().create_sequence_from(["sword", "shield"])?;
+    ///     module.value("items", items)
+    /// });
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
     pub fn lua(&self) -> &Lua {
         self.lua
     }
 
     /// Sets a field to a value.
+    ///
+    /// ```
+    /// let builder = lute_net::Runtime::builder()
+    ///     .module("@game/map", |module| module.value("width", 64));
+    /// ```
     ///
     /// # Errors
     /// When the value can't be converted, or the VM has no memory left.
@@ -127,6 +140,12 @@ impl HostModule<'_> {
     }
 
     /// Adds a function that answers at once.
+    ///
+    /// ```
+    /// let builder = lute_net::Runtime::builder().module("@game/map", |module| {
+    ///     module.function("distance", |_, (x, y): (f64, f64)| Ok::<_, String>(x.hypot(y)))
+    /// });
+    /// ```
     ///
     /// # Errors
     /// When the VM has no memory left.
@@ -166,6 +185,12 @@ impl HostModule<'_> {
 
     /// Adds a function that may wait: the calling coroutine yields until the future is ready. It is polled on the
     /// runtime's thread, and dropped when the coroutine is cancelled.
+    ///
+    /// ```
+    /// let builder = lute_net::Runtime::builder().module("@game/files", |module| {
+    ///     module.async_function("read", |_, path: String| smol::fs::read_to_string(path))
+    /// });
+    /// ```
     ///
     /// # Errors
     /// When the VM has no memory left.

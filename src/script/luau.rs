@@ -27,6 +27,12 @@ pub const SCHEDULER: Source = source!("scheduler.luau");
 pub const TASK: Source = source!("task.luau");
 /// `@lute/time`, `@std/time`.
 pub const TIME: Source = source!("time.luau");
+/// What requests are given, checked.
+pub const REQUEST_OPTIONS: Source = source!("request_options.luau");
+/// Server-Sent Events, read.
+pub const EVENT_STREAM: Source = source!("event_stream.luau");
+/// What `client.request` and `client.stream` return.
+pub const RESPONSE: Source = source!("response.luau");
 /// `@lute/net/client`.
 pub const CLIENT: Source = source!("client.luau");
 /// What `serve` was given, checked.

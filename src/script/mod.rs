@@ -2,7 +2,7 @@
 //!
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
-//! - [`fetch`]: requests of `client.request`
+//! - [`fetch`]: `client.request` and `client.stream`; [`request_options`]: what they are given
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
@@ -14,6 +14,8 @@
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
 
 mod answers;
+#[cfg(feature = "async-h1")]
+pub mod async_h1;
 mod body_source;
 pub mod calls;
 pub mod contained;
@@ -28,6 +30,7 @@ mod metrics;
 mod modules;
 mod natives;
 mod raw_vm;
+mod request_options;
 mod require;
 mod scheduler;
 mod serve;
@@ -56,14 +59,14 @@ use self::{
     contained::contained,
     handler::Exchanges,
     interrupt::Interrupt,
-    modules::{HostFunctions, Modules, ServerFunctions, WebSocketFunctions},
+    modules::{HostFunctions, Modules, WebSocketFunctions},
     scheduler::Scheduler,
     serve::Servers,
     settings::{ScriptError, Settings},
     testing::{Case, CaseResult, Selection, TestRun},
     websocket::Sockets,
 };
-use crate::engine::{Engine, counters::Counted, dialer::Dialer, pool::Pool};
+use crate::engine::{Engine, client::Client, counters::Counted, dialer::Dialer};
 
 /// What a script is told that still runs when its runtime is gone.
 const GONE: &str = "the runtime has ended";
@@ -74,8 +77,7 @@ pub struct Script {
     engine: Rc<Engine>,
     interrupt: Rc<Interrupt>,
     scheduler: Rc<Scheduler>,
-    dialer: Rc<Dialer>,
-    pool: Rc<Pool>,
+    client: Rc<Client>,
     servers: Servers,
     exchanges: Exchanges,
     sources: Sources,
@@ -84,6 +86,8 @@ pub struct Script {
     counter: Cell<u64>,
     settings: Settings,
     errors: Cell<u64>,
+    /// Bytes that the VM held after its garbage was collected last.
+    collected: Cell<usize>,
     /// The coroutines of scripts that have not come to their end.
     loading: RefCell<Vec<LuaThread>>,
     ended: Cell<bool>,
@@ -103,14 +107,13 @@ impl Script {
     /// When the VM has no memory left.
     pub fn new(lua: &Lua, engine: Rc<Engine>, settings: Settings) -> LuaResult<Rc<Self>> {
         let interrupt = Rc::new(Interrupt::new(lua));
-        interrupt.limit_turns(settings.longest_turn);
+        interrupt.limit_turns(settings.limits.turn);
         let script = Rc::new(Self {
             lua: lua.weak(),
             scheduler: Scheduler::new(engine.clone(), interrupt.clone()),
             interrupt,
-            dialer: Dialer::new(engine.clone()),
+            client: Client::new(Dialer::with_gate(engine.clone(), settings.policy.clone())),
             engine,
-            pool: Rc::default(),
             servers: Servers::new(settings.ports),
             exchanges: Exchanges::default(),
             sources: Sources::default(),
@@ -119,11 +122,15 @@ impl Script {
             counter: Cell::new(0),
             settings,
             errors: Cell::new(0),
+            collected: Cell::new(0),
             loading: RefCell::default(),
             ended: Cell::new(false),
             luau: OnceCell::new(),
         });
         script.install(lua)?;
+        if let Some(limit) = script.settings.limits.memory {
+            lua.set_memory_limit(limit)?;
+        }
         Ok(script)
     }
 
@@ -212,10 +219,14 @@ impl Script {
     /// When the VM itself fails.
     pub fn round(&self, limit: Option<Instant>) -> LuaResult<()> {
         self.scheduler.fire_timers();
+        if let Some(limit) = self.settings.limits.memory {
+            self.collect_in_time(limit)?;
+        }
         if !self.scheduler.is_ready() {
             return Ok(());
         }
-        self.scheduler.round(&self.lua()?, limit)
+        self.scheduler
+            .round(&self.lua()?, limit, |error| self.report_failure(error))
     }
 
     /// Whether a coroutine can be resumed now.
@@ -272,7 +283,7 @@ impl Script {
         self.sources.clear();
         self.scheduler.clear();
         self.calls.clear();
-        self.pool.clear();
+        self.client.pool().clear();
     }
 
     /// The module of this name that is no file, if there is one.
@@ -284,6 +295,21 @@ impl Script {
             Some(luau) => luau.modules.get(lua, self, name),
             None => Ok(None),
         }
+    }
+
+    /// The VM collects its garbage when its memory has doubled, which may be beyond its limit: here when half of what was
+    /// left is used.
+    fn collect_in_time(&self, limit: usize) -> LuaResult<()> {
+        let lua = self.lua()?;
+        let held = self.collected.get();
+        let room = limit.saturating_sub(held) / 2;
+        // When next to nothing is left, not at every turn.
+        if lua.used_memory() < held + room.max(limit / 64) {
+            return Ok(());
+        }
+        lua.gc_collect()?;
+        self.collected.set(lua.used_memory());
+        Ok(())
     }
 
     fn install(self: &Rc<Self>, lua: &Lua) -> LuaResult<()> {
@@ -338,6 +364,15 @@ impl Script {
         luau.modules.host(lua, self)
     }
 
+    /// The functions of the server module, loaded if need be.
+    #[cfg(feature = "async-h1")]
+    fn server_functions(self: &Rc<Self>, lua: &Lua) -> LuaResult<&modules::ServerFunctions> {
+        self.module(lua, "@lute/net/server")?;
+        let luau = self.luau.get().filter(|_| !self.ended.get());
+        luau.and_then(|luau| luau.modules.server())
+            .ok_or_else(|| LuaError::runtime(GONE))
+    }
+
     /// Closes the coroutine of a call that nobody waits for.
     fn give_up(self: &Rc<Self>, thread: LuaThread) {
         let given_up: LuaResult<()> = self
@@ -363,31 +398,40 @@ impl Script {
 
     /// The client of an exchange is gone; its handler may be collected if it waits for nothing.
     fn exchange_gone(&self, exchange: u64) {
-        self.call_server(|server| server.gone.call(exchange));
+        self.call_luau(Modules::server, |server| server.gone.call(exchange));
     }
 
     /// What a handler returned can't be sent.
     fn unsendable(&self, exchange: u64, request: Option<&LuaTable>, problem: &str) {
-        self.call_server(|server| server.unsendable.call((exchange, request, problem)));
+        self.call_luau(Modules::server, |server| {
+            server.unsendable.call((exchange, request, problem))
+        });
     }
 
     /// Asks the function of a body source for its next piece.
     fn pull(&self, source: u64) {
-        self.call_server(|server| server.pull.call(source));
+        self.call_luau(Modules::bodies, |bodies| bodies.pull.call(source));
     }
 
     /// A body source is sent to its end, or dropped before it.
     fn end_stream(&self, source: u64, whole: bool) {
-        self.call_server(|server| server.end_stream.call((source, whole)));
+        self.call_luau(Modules::bodies, |bodies| {
+            bodies.end_stream.call((source, whole))
+        });
     }
 
-    fn call_server(&self, call: impl FnOnce(&ServerFunctions) -> LuaResult<()>) {
+    /// Calls one of the functions of a module, if that is loaded.
+    fn call_luau<F>(
+        &self,
+        functions: impl FnOnce(&Modules) -> Option<&F>,
+        call: impl FnOnce(&F) -> LuaResult<()>,
+    ) {
         let luau = self.luau.get().filter(|_| !self.ended.get());
-        let Some(server) = luau.and_then(|luau| luau.modules.server()) else {
+        let Some(functions) = luau.and_then(|luau| functions(&luau.modules)) else {
             return;
         };
         let _turn = self.interrupt.turn();
-        if let Err(error) = call(server) {
+        if let Err(error) = call(functions) {
             self.report_failure(&error);
         }
     }

@@ -9,8 +9,8 @@ use std::{
 use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable};
 
 use super::{
-    Script, answers, calls, fetch, host_modules::HostShims, luau, metrics, serve, testing,
-    testing::TestFunctions, time, websocket,
+    Script, answers, body_source, calls, fetch, host_modules::HostShims, luau, metrics, serve,
+    testing, testing::TestFunctions, time, websocket,
 };
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
@@ -21,6 +21,7 @@ pub struct Modules {
     scheduler: LuaTable,
     loaded: RefCell<HashMap<String, LuaTable>>,
     server: OnceCell<ServerFunctions>,
+    bodies: OnceCell<BodyFunctions>,
     websockets: OnceCell<WebSocketModule>,
     host: OnceCell<HostFunctions>,
     test: OnceCell<TestFunctions>,
@@ -28,10 +29,19 @@ pub struct Modules {
 
 /// The functions of `luau/server.luau` that Rust calls.
 pub struct ServerFunctions {
+    /// Makes a handler into a function that takes a request of no server.
+    #[cfg(feature = "async-h1")]
+    pub endpoint: LuaFunction,
     /// The client of an exchange is gone.
     pub gone: LuaFunction,
     /// What a handler returned can't be sent.
     pub unsendable: LuaFunction,
+}
+
+/// `luau/bodies.luau`, and the functions in it that Rust calls.
+pub struct BodyFunctions {
+    /// What it returned.
+    half: LuaTable,
     /// The next piece of a body is wanted.
     pub pull: LuaFunction,
     /// A body is sent, or will not be.
@@ -76,6 +86,7 @@ impl Modules {
             scheduler,
             loaded: RefCell::default(),
             server: OnceCell::new(),
+            bodies: OnceCell::new(),
             websockets: OnceCell::new(),
             host: OnceCell::new(),
             test: OnceCell::new(),
@@ -90,6 +101,11 @@ impl Modules {
     /// The functions for WebSockets; a script that has some has loaded them.
     pub fn websockets(&self) -> Option<&WebSocketFunctions> {
         self.websockets.get().map(|module| &module.functions)
+    }
+
+    /// The functions of streamed bodies; a script that streams one has loaded them.
+    pub fn bodies(&self) -> Option<&BodyFunctions> {
+        self.bodies.get()
     }
 
     /// The functions for the host's modules and calls.
@@ -167,7 +183,27 @@ impl Modules {
 
     fn load_client(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
         let natives = fetch::natives(lua, script)?;
-        self.keep_all(&luau::load(lua, luau::CLIENT, (natives, &self.scheduler))?)
+        let bodies = self.load_bodies(lua, script)?;
+        let options: LuaTable = luau::load(lua, luau::REQUEST_OPTIONS, ())?;
+        let event_stream: LuaFunction = luau::load(lua, luau::EVENT_STREAM, ())?;
+        let parts = (&natives, &self.scheduler, event_stream);
+        let responses: LuaTable = luau::load(lua, luau::RESPONSE, parts)?;
+        let parts = (natives, &self.scheduler, bodies, options, responses);
+        self.keep_all(&luau::load(lua, luau::CLIENT, parts)?)
+    }
+
+    fn load_bodies(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
+        if let Some(bodies) = self.bodies.get() {
+            return Ok(bodies.half.clone());
+        }
+        let natives = body_source::natives(lua, script)?;
+        let half: LuaTable = luau::load(lua, luau::BODIES, (natives, &self.scheduler))?;
+        let _ = self.bodies.set(BodyFunctions {
+            pull: half.get("pull")?,
+            end_stream: half.get("endStream")?,
+            half: half.clone(),
+        });
+        Ok(half)
     }
 
     fn load_server(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
@@ -175,8 +211,7 @@ impl Modules {
         let answers: LuaTable = luau::load(lua, luau::ANSWERS, (natives, &self.scheduler))?;
         let natives = serve::natives(lua, script)?;
         let request: LuaTable = luau::load(lua, luau::REQUEST, (&natives, &self.scheduler))?;
-        let bodies: LuaTable =
-            luau::load(lua, luau::BODIES, (&natives, &self.scheduler, &request))?;
+        let bodies = self.load_bodies(lua, script)?;
         let settings_of: LuaFunction = luau::load(lua, luau::CONFIGURATION, ())?;
         let metrics: LuaTable = luau::load(lua, luau::METRICS, metrics::natives(lua, script)?)?;
         let parts = (
@@ -191,10 +226,10 @@ impl Modules {
         );
         let server: LuaTable = luau::load(lua, luau::SERVER, parts)?;
         let _ = self.server.set(ServerFunctions {
+            #[cfg(feature = "async-h1")]
+            endpoint: server.get("endpoint")?,
             gone: server.get("gone")?,
             unsendable: server.get("unsendable")?,
-            pull: server.get("pull")?,
-            end_stream: server.get("endStream")?,
         });
         self.keep("@lute/net/server", server.get("module")?);
         Ok(())

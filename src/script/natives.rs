@@ -46,7 +46,7 @@ impl<'l> Natives<'l> {
             self.lua
                 .create_function(move |lua, arguments: A| match script.upgrade() {
                     Some(script) => function(&script, arguments)?.into_lua_multi(lua),
-                    None => ().into_lua_multi(lua),
+                    None => (mlua::Nil, super::GONE).into_lua_multi(lua),
                 })?;
         self.table.set(name, function)
     }

@@ -15,8 +15,11 @@ use std::{
 use mlua::prelude::{Lua, LuaError, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue};
 use smol::Task;
 
-use super::{GONE, Script, describe, interrupt::Interrupt};
+use super::{GONE, Script, describe, interrupt::Interrupt, plain_message};
 use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
+
+/// Rounds in a row in which the VM may fail: each time some coroutine may have gone on.
+const MOST_FAILURES: u32 = 100;
 
 /// Makes the Luau values of an operation's result, once it is delivered.
 pub type Delivery = Box<dyn FnOnce(&Lua) -> LuaResult<LuaMultiValue>>;
@@ -30,6 +33,8 @@ pub struct Scheduler {
     ended: RefCell<VecDeque<(u64, Outcome)>>,
     /// Coroutines are queued in Luau.
     queued: Cell<bool>,
+    /// Rounds in a row that the VM has failed in.
+    failures: Cell<u32>,
     /// Who drives the scheduler and waits until there is something to do.
     driver: Cell<Option<Waker>>,
     luau: OnceCell<LuauHalf>,
@@ -65,6 +70,7 @@ impl Scheduler {
             operations: RefCell::default(),
             ended: RefCell::default(),
             queued: Cell::new(false),
+            failures: Cell::new(0),
             driver: Cell::default(),
             luau: OnceCell::new(),
         })
@@ -186,11 +192,17 @@ impl Scheduler {
         self.operations.borrow().len()
     }
 
-    /// One round: resumes what is ready now, until `limit` if there is one.
+    /// One round: resumes what is ready now, until `limit` if there is one. A failure of the VM itself (it has no memory
+    /// left) costs a coroutine and is told to `failed`; errors of scripts go to the error hook.
     ///
     /// # Errors
-    /// Only when the VM itself fails (out of memory): errors of scripts go to the error hook.
-    pub fn round(&self, lua: &Lua, limit: Option<Instant>) -> LuaResult<()> {
+    /// When the VM has failed so often that nothing can go on.
+    pub fn round(
+        &self,
+        lua: &Lua,
+        limit: Option<Instant>,
+        failed: impl Fn(&LuaError),
+    ) -> LuaResult<()> {
         let Some(luau) = self.luau.get() else {
             return Ok(());
         };
@@ -198,10 +210,20 @@ impl Scheduler {
         // Before those whose timer is due: `defer` and then `wait()` run in this order.
         if self.queued.replace(false) {
             let _turn = self.interrupt.turn();
-            let expired = self.expiry(lua, limit)?;
-            let left: bool = luau.round.call(expired)?;
-            if left {
-                self.queued.set(true);
+            let round = self.expiry(lua, limit);
+            match round.and_then(|expired| luau.round.call(expired)) {
+                Ok(left) => {
+                    self.failures.set(0);
+                    self.queued.set(left || self.queued.get());
+                }
+                Err(error) if self.failures.get() < MOST_FAILURES => {
+                    self.failures.set(self.failures.get() + 1);
+                    self.queued.set(true);
+                    failed(&error);
+                    // What fails for want of memory may have left some behind.
+                    lua.gc_collect()?;
+                }
+                Err(error) => return Err(error),
             }
         }
         for _ in 0..ended {
@@ -210,7 +232,9 @@ impl Scheduler {
             };
             if self.operations.borrow_mut().remove(&wait).is_some() {
                 let _turn = self.interrupt.turn();
-                luau.finish(lua, wait, outcome)?;
+                if let Err(error) = luau.finish(lua, wait, outcome) {
+                    failed(&error);
+                }
             }
             if limit.is_some_and(|limit| Instant::now() >= limit) {
                 return Ok(());
@@ -250,7 +274,9 @@ impl LuauHalf {
             Outcome::Failed(message) => self.finish.call((wait, &self.failed, message)),
             Outcome::Values(make) => match make(lua) {
                 Ok(values) => self.finish.call((wait, &self.done, values)),
-                Err(error) => self.finish.call((wait, &self.failed, error.to_string())),
+                Err(error) => self
+                    .finish
+                    .call((wait, &self.failed, plain_message(&error))),
             },
         }
     }

@@ -20,6 +20,7 @@ use super::{
     natives::Natives,
     raw_vm,
     scheduler::Delivery,
+    settings::Limits as HostLimits,
     websocket::LuauWebSockets,
 };
 use crate::engine::{
@@ -182,8 +183,8 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
         lua.create_function(|lua, parts: LuaTable| raw_vm::dispatcher(lua, &parts))?,
     )?;
 
-    bind.set("resolve", |script, hostname: LuaString| {
-        Ok(resolve(script, hostname.to_string_lossy()))
+    bind.set("resolve", |script, (hostname, port): (LuaString, u16)| {
+        Ok(resolve(script, hostname.to_string_lossy(), port))
     })?;
     bind.set(
         "listen",
@@ -232,11 +233,6 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
                 .map_err(|problem| format!("cannot read the request's body: {problem}"))
         }))
     })?;
-    bind.set("stream", |script, ()| Ok(script.sources.make(script)))?;
-    bind.set("piece", |script, (number, piece): (u64, LuaValue)| {
-        script.sources.piece(number, &piece);
-        Ok(())
-    })?;
     Ok(bind.into_table())
 }
 
@@ -248,8 +244,10 @@ fn known_addresses(hostname: &str) -> Option<Vec<String>> {
     dialer::literal(hostname).map(|address| vec![address.to_string()])
 }
 
-fn resolve(script: &Script, hostname: String) -> u64 {
+fn resolve(script: &Script, hostname: String, port: u16) -> u64 {
+    let permission = script.settings.policy.listen_name(&hostname, port);
     script.scheduler.start(async move {
+        permission?;
         match dialer::resolve(&hostname, 0).await {
             Ok(found) => {
                 let addresses: Vec<String> = found
@@ -291,6 +289,10 @@ fn listen(
             }
         }
     };
+    let at = match script.settings.policy.listen_at(at) {
+        Ok(at) => at,
+        Err(problem) => return Ok(Err(problem)),
+    };
     let bodies = if config.get("streambody")? {
         Bodies::Streamed
     } else {
@@ -308,7 +310,7 @@ fn listen(
         },
     };
     let options = ServerOptions {
-        limits: limits(config)?,
+        limits: limits(config, &script.settings.limits)?,
         bodies,
         tls,
     };
@@ -365,7 +367,7 @@ fn listen_problem(at: &ListenAt, port: u16, error: &io::Error) -> String {
 }
 
 /// The limits of a config table whose values `luau/configuration.luau` has checked.
-fn limits(config: &LuaTable) -> LuaResult<Limits> {
+fn limits(config: &LuaTable, granted: &HostLimits) -> LuaResult<Limits> {
     let default = Limits::default();
     let number = |name: &str, default: u64| -> LuaResult<u64> {
         Ok(config
@@ -374,7 +376,7 @@ fn limits(config: &LuaTable) -> LuaResult<Limits> {
     };
     Ok(Limits {
         head: number("maxheadersize", default.head as u64)? as usize,
-        body: number("maxbodysize", default.body)?,
+        body: number("maxbodysize", default.body)?.min(granted.body.unwrap_or(u64::MAX)),
         buffered: number("maxbuffered", default.buffered)?,
         connections: number("maxconnections", default.connections as u64)? as usize,
         timeouts: timeouts(config.get("timeout")?, default.timeouts)?,

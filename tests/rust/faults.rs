@@ -300,7 +300,7 @@ return { body = function(why) return if why then nil else large end }
             assert_eq!(read_response(&mut prompt).1, "prompt");
             longest = longest.max(began.elapsed());
         }
-        assert!(longest < Duration::from_millis(500), "{longest:?}");
+        assert!(longest < Duration::from_secs(5), "{longest:?}");
         for (stream, reader) in streams {
             stream.shutdown(Shutdown::Both).unwrap();
             reader.join().unwrap();

@@ -458,3 +458,43 @@ fn a_value_that_a_host_keeps_does_not_keep_the_vm_of_a_dropped_runtime_usable() 
     drop(runtime);
     assert!(matches!(call.take(), Some(Err(_))));
 }
+
+#[test]
+fn a_hosts_future_that_panics_when_it_is_dropped_reaches_nobody() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in a destructor");
+        }
+    }
+    let (builder, _) = noting();
+    let builder = builder.module("@game/bomb", |module| {
+        module.async_function("wait", |_, ()| async {
+            let _bomb = Bomb;
+            std::future::pending::<()>().await;
+            Ok::<_, String>(())
+        })
+    });
+    let source = r#"
+local task, bomb = require("@lute/task"), require("@game/bomb") :: any
+task.cancel(task.spawn(bomb.wait))
+task.spawn(bomb.wait)
+"#;
+    let mut runtime = builder.build().unwrap();
+    runtime.load_source("test.luau", source, &[]).unwrap();
+    runtime.step(Duration::from_millis(1)).unwrap();
+    runtime.reset().unwrap();
+    runtime.load_source("test.luau", source, &[]).unwrap();
+    runtime.step(Duration::from_millis(1)).unwrap();
+    assert_eq!(runtime.uncaught_errors(), 0);
+    drop(runtime);
+}
+
+#[test]
+fn a_detached_task_of_the_hosts_that_panics_does_not_reach_the_loop() {
+    let runtime = Runtime::builder().build().unwrap();
+    let panicking = async { panic!("in a task") };
+    runtime.engine().spawn(panicking).detach();
+    runtime.step(Duration::from_millis(1)).unwrap();
+    runtime.run().unwrap();
+}

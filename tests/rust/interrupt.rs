@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lute_net::Runtime;
+use lute_net::{Limits, Runtime};
 
 use crate::runtime::noting_in;
 
@@ -13,7 +13,10 @@ fn run(source: &str) -> Vec<String> {
 
 fn run_with(longest_turn: Duration, source: &str) -> Vec<String> {
     let source = format!("local note = require('@test/note') :: any\n{source}");
-    let builder = Runtime::builder().longest_turn(longest_turn);
+    let builder = Runtime::builder().limits(Limits {
+        turn: Some(longest_turn),
+        ..Limits::default()
+    });
     let (runtime, notes) = noting_in(builder, &source);
     runtime.run().unwrap();
     notes.take()

@@ -13,6 +13,7 @@ use crate::{
 
 /// Says what came; `/stream` answers in pieces, `/large` with a megabyte, `/STATUS` with that status.
 const HANDLER: &str = r#"
+if request.path == "/secure" then return tostring(request.secure) end
 if request.path == "/large" then return string.rep("0123456789", 100000) end
 if request.path == "/stream" then
 	local left = 3
@@ -54,6 +55,7 @@ fn curl_in_all_its_ways() {
     let url = |path: &str| format!("http://127.0.0.1:{}{path}", server.port);
     assert_eq!(curl(&[&url("/a?b=c")]), "GET /a?b=c 0 ");
     assert_eq!(curl(&["--http1.0", &url("/a")]), "GET /a 0 ");
+    assert_eq!(curl(&[&url("/secure")]), "false");
     assert_eq!(
         curl(&["--http1.0", &url("/stream")]),
         "piece 2\npiece 1\npiece 0\n"
@@ -118,6 +120,7 @@ fn curl_over_tls_on_one_connection() {
         &url("/stream"),
     ]);
     assert_eq!(answers, "GET /a 0 |1\npiece 2\npiece 1\npiece 0\n|0\n");
+    assert_eq!(curl(&["--cacert", authority, &url("/secure")]), "true");
     let posted = curl(&["--cacert", authority, "--data-binary", &file, &url("/up")]);
     assert_eq!(posted, "POST /up 2000000 ");
     assert_eq!(

@@ -272,6 +272,7 @@ fn reload() {
             assert!(runtime.stats().sockets > 3);
             runtime.reset().unwrap();
             assert_eq!(runtime.stats().sockets, 0);
+            assert_eq!(runtime.engine().connections().used(), 0);
             assert_eq!(runtime.engine().timers().next_deadline(), None);
         }
         (descriptors(), resident_memory())

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::PathBuf,
     process::{Child, ChildStdout, Command, Output, Stdio},
@@ -228,6 +228,30 @@ pub fn leaves_nothing<T>(server: &mut Server, harm: impl FnOnce(&mut Server) -> 
     let used = server.cpu_time() - cpu_time;
     assert!(used < Duration::from_millis(5), "{used:?}");
     result
+}
+
+/// Whether nothing comes for a while.
+pub fn stays_silent(stream: &mut TcpStream) -> bool {
+    stream
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    let silent =
+        matches!(stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    silent
+}
+
+/// Only this status comes, and the connection ends.
+pub fn assert_refused(answer: &str, status: u16) {
+    let begins = format!("HTTP/1.1 {status} ");
+    assert!(answer.starts_with(&begins), "{status}: {answer}");
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+}
+
+/// A request for `path`, after whose answer the connection ends.
+pub fn get_once(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 }
 
 /// Runs the test of this name in a process of its own, since it counts what a process has open.

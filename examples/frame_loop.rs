@@ -1,0 +1,171 @@
+//! A tool that owns its thread: sixty frames a second, and between them a control page that edits its values while it
+//! runs.
+//!
+//! ```sh
+//! cargo run --example frame_loop            # open the address that it prints
+//! cargo run --example frame_loop -- --check # a client is busy for five seconds, then it tells what the frames took
+//! ```
+
+use std::{
+    cell::{Cell, RefCell},
+    error::Error,
+    io::{Read, Write},
+    net::TcpStream,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use lute_net::Runtime;
+
+const FRAME: Duration = Duration::from_nanos(1_000_000_000 / 60);
+
+/// What the network may have of a frame.
+const BUDGET: Duration = Duration::from_millis(4);
+
+/// What the page shows and edits.
+#[derive(Default)]
+struct Ball {
+    speed: Cell<f64>,
+    position: Cell<f64>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let check = std::env::args().any(|argument| argument == "--check");
+    let ball = Rc::new(Ball::default());
+    ball.speed.set(1.0);
+    let address = Rc::new(RefCell::new(String::new()));
+    let runtime = Runtime::builder()
+        .module("@tool/ball", {
+            let (ball, address) = (ball.clone(), address.clone());
+            move |module| {
+                let (get, set, served) = (ball.clone(), ball.clone(), address.clone());
+                module.function("get", move |_, ()| {
+                    Ok::<_, String>((get.speed.get(), get.position.get()))
+                })?;
+                module.function("setSpeed", move |_, speed: f64| {
+                    if !(0.0..=10.0).contains(&speed) {
+                        return Err(format!("the speed is from 0 to 10, not {speed}"));
+                    }
+                    set.speed.set(speed);
+                    Ok(())
+                })?;
+                module.function("serves", move |_, address: String| {
+                    *served.borrow_mut() = address;
+                    Ok::<_, String>(())
+                })
+            }
+        })
+        .build()?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tool/control.luau");
+    runtime.load_file(script.as_ref(), &[])?;
+    let address = address.borrow().clone();
+    println!("control page on http://{address}/");
+
+    let clients = check.then(|| Clients::start(&address));
+    let mut frames = Frames::default();
+    while !check || frames.count < 300 {
+        let began = Instant::now();
+        ball.position
+            .set((ball.position.get() + ball.speed.get() / 60.0) % 10.0);
+        let step = Instant::now();
+        runtime.step(BUDGET)?;
+        frames.note(step.elapsed());
+        // Here the tool would draw.
+        thread::sleep(FRAME.saturating_sub(began.elapsed()));
+    }
+    let Some(clients) = clients else {
+        return Ok(());
+    };
+    let answers = clients.stop();
+    println!("{frames}; {answers} requests answered meanwhile");
+    if ball.speed.get() != 7.5 {
+        return Err("the page did not edit the speed".into());
+    }
+    if answers == 0 || runtime.uncaught_errors() > 0 {
+        return Err("the page did not answer".into());
+    }
+    Ok(())
+}
+
+/// What the steps took of the frames.
+#[derive(Default)]
+struct Frames {
+    count: u32,
+    longest: Duration,
+    missed: u32,
+}
+
+impl Frames {
+    fn note(&mut self, step: Duration) {
+        self.count += 1;
+        self.longest = self.longest.max(step);
+        self.missed += u32::from(step > FRAME);
+    }
+}
+
+impl std::fmt::Display for Frames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            count,
+            longest,
+            missed,
+        } = self;
+        write!(
+            f,
+            "{count} frames, {missed} missed, the longest step took {longest:?}"
+        )
+    }
+}
+
+/// Clients that keep the page busy from threads of their own.
+struct Clients {
+    threads: Vec<thread::JoinHandle<()>>,
+    answers: Arc<AtomicU32>,
+    over: Arc<AtomicBool>,
+}
+
+impl Clients {
+    fn start(address: &str) -> Self {
+        let (answers, over) = (
+            Arc::new(AtomicU32::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let threads = (0..8).map(|_| {
+            let (answers, over, address) = (answers.clone(), over.clone(), address.to_owned());
+            thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    if ask(&address).is_ok_and(|answer| answer.starts_with("HTTP/1.1 204")) {
+                        answers.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        });
+        Self {
+            threads: threads.collect(),
+            answers,
+            over,
+        }
+    }
+
+    fn stop(self) -> u32 {
+        self.over.store(true, Ordering::Relaxed);
+        // Those that wait for an answer now get none: their threads end with the program.
+        drop(self.threads);
+        self.answers.load(Ordering::Relaxed)
+    }
+}
+
+fn ask(address: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    let request =
+        format!("POST /speed?to=7.5 HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

@@ -1,0 +1,189 @@
+//! The body of a response, read as it is asked for.
+
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_lite::future::yield_now;
+
+use super::{ClientError, content_coding::ContentDecoder, exchange::Exchange};
+use crate::{engine::pool::Pool, wire::BodyDecoder};
+
+/// Room made for a body at once, whatever its Content-Length says.
+const ROOM: u64 = 1024 * 1024;
+
+/// A response's body. Dropped before its end it closes the connection; at its end the connection is kept for the next
+/// request.
+pub struct ResponseBody {
+    /// None once all is read, or nothing more can be.
+    reading: Option<Reading>,
+    coding: Option<ContentDecoder>,
+    pool: Rc<Pool>,
+    limit: u64,
+    delivered: u64,
+}
+
+/// A body on its connection.
+pub(super) struct Reading {
+    pub exchange: Exchange,
+    pub decoder: BodyDecoder,
+    pub persistent: bool,
+    pub kept_for: Option<Duration>,
+}
+
+impl ResponseBody {
+    /// A body of `limit` bytes at the most, after its `coding` is undone.
+    pub(super) fn new(
+        reading: Reading,
+        coding: Option<ContentDecoder>,
+        pool: Rc<Pool>,
+        limit: u64,
+    ) -> Self {
+        let mut body = Self {
+            reading: Some(reading),
+            coding,
+            pool,
+            limit,
+            delivered: 0,
+        };
+        body.end_if_complete();
+        body
+    }
+
+    /// The next piece, never an empty one, mostly 64 KiB at the most; none at the end.
+    ///
+    /// # Errors
+    /// [`ClientError`]; nothing more comes after it.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// As [`Self::next`].
+    pub fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Vec<u8>>, ClientError>> {
+        let mut piece = Vec::new();
+        ready!(self.poll_more(context, &mut piece))?;
+        Poll::Ready(Ok(Some(piece).filter(|piece| !piece.is_empty())))
+    }
+
+    /// All that is left.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn read_to_end(&mut self) -> Result<Vec<u8>, ClientError> {
+        let mut body = Vec::new();
+        if let (Some(reading), None) = (&self.reading, &self.coding) {
+            let expected = reading.decoder.remaining().unwrap_or(0);
+            if expected > self.limit {
+                return Err(ClientError::TooLarge(reading.exchange.origin(), self.limit));
+            }
+            body.reserve_exact(expected.min(ROOM) as usize);
+        }
+        while poll_fn(|context| self.poll_more(context, &mut body)).await? {
+            // A server that is never late would keep everybody else waiting.
+            yield_now().await;
+        }
+        Ok(body)
+    }
+
+    /// Reads and drops a small rest, so that the connection can be used again.
+    pub(super) async fn skip(&mut self) -> Result<(), ClientError> {
+        self.limit = self.limit.min(64 * 1024);
+        self.coding = None;
+        self.read_to_end().await.map(drop)
+    }
+
+    /// Whether all has been read.
+    pub fn is_ended(&self) -> bool {
+        self.reading.is_none()
+    }
+
+    /// Adds the next bytes to `out`; whether more may follow.
+    fn poll_more(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Poll<Result<bool, ClientError>> {
+        let before = out.len();
+        let polled = ready!(self.poll_decoded(context, out));
+        self.delivered += (out.len() - before) as u64;
+        let too_large = self.delivered > self.limit;
+        Poll::Ready(match (polled, &self.reading) {
+            (Ok(_), Some(reading)) if too_large => {
+                let origin = reading.exchange.origin();
+                self.reading = None;
+                Err(ClientError::TooLarge(origin, self.limit))
+            }
+            (Ok(true), _) => Ok(true),
+            (Ok(false), _) => {
+                self.end();
+                Ok(false)
+            }
+            (Err(error), _) => {
+                self.reading = None;
+                Err(error)
+            }
+        })
+    }
+
+    fn poll_decoded(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Poll<Result<bool, ClientError>> {
+        let Some(reading) = &mut self.reading else {
+            return Poll::Ready(Ok(false));
+        };
+        let (exchange, decoder) = (&mut reading.exchange, &mut reading.decoder);
+        let Some(coding) = &mut self.coding else {
+            return exchange.poll_body(context, decoder, out);
+        };
+        let bad = |exchange: &Exchange, problem| ClientError::Coding(exchange.origin(), problem);
+        loop {
+            if coding
+                .decode(out)
+                .map_err(|problem| bad(exchange, problem))?
+            {
+                return Poll::Ready(Ok(true));
+            }
+            let mut encoded = Vec::new();
+            let more = ready!(exchange.poll_body(context, decoder, &mut encoded))?;
+            coding.feed(encoded);
+            if more {
+                continue;
+            }
+            let rest = coding.decode(out);
+            if rest.map_err(|problem| bad(exchange, problem))? {
+                // The last bytes hold more than one piece: the connection's end is seen again.
+                return Poll::Ready(Ok(true));
+            }
+            coding.end().map_err(|problem| bad(exchange, problem))?;
+            return Poll::Ready(Ok(false));
+        }
+    }
+
+    /// A body without a byte is over before it is asked for.
+    fn end_if_complete(&mut self) {
+        let complete = |reading: &Reading| reading.decoder.is_finished();
+        if self.reading.as_ref().is_some_and(complete) {
+            self.end();
+        }
+    }
+
+    /// All is read: keeps the connection if it can be used again.
+    fn end(&mut self) {
+        let Some(reading) = self.reading.take() else {
+            return;
+        };
+        let persistent = reading.persistent && reading.decoder.is_finished();
+        let reusable = reading.exchange.into_reusable();
+        if let Some((destination, transport)) = reusable.filter(|_| persistent) {
+            self.pool.keep(destination, transport, reading.kept_for);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What a redirect makes of a request (RFC 9110 §15.4).
+
+use url::Url;
+
+use super::{ClientError, ClientRequest, Fields};
+
+/// Fields that say who is asking: not for another origin.
+const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "host"];
+
+/// Fields that describe a body: not for a request without one.
+const OF_BODY: [&str; 5] = [
+    "content-encoding",
+    "content-language",
+    "content-location",
+    "content-type",
+    "content-range",
+];
+
+/// Where a response sends its request.
+pub struct Redirect {
+    /// The next URL.
+    pub url: Url,
+    /// Whether method and body stay as they are; otherwise it is a GET without body.
+    pub keeps_body: bool,
+}
+
+/// The redirect that a response with this status and these fields is, if it is one.
+///
+/// # Errors
+/// When its `Location` is no URL that can be requested.
+pub fn of_response(
+    request: &ClientRequest,
+    status: u16,
+    fields: &Fields,
+    origin: impl Fn() -> String,
+) -> Result<Option<Redirect>, ClientError> {
+    if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let Some(location) = fields.get("location") else {
+        return Ok(None);
+    };
+    let location = String::from_utf8_lossy(location);
+    let refused =
+        |problem| ClientError::BadRedirect(origin(), location.escape_debug().to_string(), problem);
+    let mut url = request
+        .url
+        .join(&location)
+        .map_err(|_| refused("that is no url"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(refused("only http and https are followed"));
+    }
+    // RFC 9110 §10.2.2
+    if url.fragment().is_none() {
+        url.set_fragment(request.url.fragment());
+    }
+    let keeps_body = match (status, request.method.as_str()) {
+        (303, method) => method == "HEAD",
+        (301 | 302, method) => method != "POST",
+        _ => true,
+    };
+    Ok(Some(Redirect { url, keeps_body }))
+}
+
+impl Redirect {
+    /// Makes `request` the one that follows; its body is not touched.
+    pub fn apply(self, request: &mut ClientRequest) {
+        let same_origin = request.url.origin() == self.url.origin();
+        let is_one_of = |names: &[&str], name: &[u8]| {
+            names
+                .iter()
+                .any(|own| own.as_bytes().eq_ignore_ascii_case(name))
+        };
+        if !same_origin || !self.keeps_body {
+            request.fields = request.fields.only(|name| {
+                (same_origin || !is_one_of(&CREDENTIALS, name))
+                    && (self.keeps_body || !is_one_of(&OF_BODY, name))
+            });
+        }
+        if !self.keeps_body && request.method != "HEAD" {
+            "GET".clone_into(&mut request.method);
+        }
+        request.url = self.url;
+    }
+}

@@ -1,0 +1,318 @@
+//! The sending side of an exchange: the head, and the body behind it.
+
+use std::{
+    fmt, io, mem,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use super::ClientError;
+use crate::{
+    engine::{
+        Engine, deadlines::Deadline, service::BodySource, timers::deadline_after,
+        transport::Transport,
+    },
+    wire::encode,
+};
+
+/// How long to wait for `100 Continue` before the body is sent without it (RFC 9110 §10.1.1); curl waits as long.
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// From this size on a server is asked before a body is sent to it, in bytes; as curl does.
+const LARGE: usize = 1024 * 1024;
+
+/// Writes and pieces in one go, before others have their turn.
+const STEPS: usize = 16;
+
+/// Body bytes that go out in one write with the head.
+const WITH_HEAD: usize = 16 * 1024;
+
+/// A request's body.
+pub enum RequestBody {
+    /// These bytes, maybe none.
+    Bytes(Rc<Vec<u8>>),
+    /// Made while it is sent.
+    Streamed {
+        /// Where it comes from. Nothing is asked of it before the server is ready for the body, or has said nothing for a
+        /// second.
+        source: Box<dyn BodySource>,
+        /// Its length in bytes, where that is known: it is then sent with a `Content-Length`, chunked otherwise.
+        length: Option<u64>,
+    },
+}
+
+impl RequestBody {
+    /// These bytes.
+    pub fn bytes(bytes: Vec<u8>) -> Self {
+        Self::Bytes(Rc::new(bytes))
+    }
+
+    /// No body.
+    pub fn none() -> Self {
+        Self::Bytes(Rc::default())
+    }
+
+    /// Whether it is large, or of unknown size: worth asking the server first.
+    pub(super) fn is_large(&self) -> bool {
+        match self {
+            Self::Bytes(bytes) => bytes.len() >= LARGE,
+            Self::Streamed { .. } => true,
+        }
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Streamed { length, .. } => write!(f, "streamed, length {length:?}"),
+        }
+    }
+}
+
+/// Whether the server is asked before the body is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// The body follows its head.
+    None,
+    /// It follows `100 Continue`.
+    Continue,
+}
+
+/// What is still to be sent.
+pub struct Upload {
+    /// Bytes that are encoded, and how many of them are sent.
+    encoded: Vec<u8>,
+    sent: usize,
+    body: RequestBody,
+    /// Bytes of `RequestBody::Bytes` that are sent or encoded; for a streamed body, those that were made.
+    position: u64,
+    stage: Stage,
+    /// Why the server takes no more. It may have answered before, so this is not the end of the exchange.
+    failure: Option<io::Error>,
+}
+
+enum Stage {
+    /// The server was asked; until then the body waits.
+    Asks(Deadline),
+    /// The body goes out.
+    Sends,
+    /// Nothing more goes out, and whether the body has been sent whole.
+    Over { whole: bool },
+}
+
+impl Upload {
+    /// Sends the head that `encode` writes, and then `body`.
+    pub fn begin(
+        engine: &Engine,
+        transport: &mut Transport,
+        context: &mut Context<'_>,
+        body: RequestBody,
+        expectation: Expectation,
+        encode: impl FnOnce(&mut Vec<u8>, &RequestBody),
+    ) -> Self {
+        let mut out = engine.buffers().take_write();
+        encode(&mut out, &body);
+        let mut position = 0;
+        let stage = match (expectation, &body) {
+            (Expectation::Continue, _) => {
+                let deadline = engine.deadlines().register();
+                deadline.set(deadline_after(Instant::now(), CONTINUE_PATIENCE));
+                Stage::Asks(deadline)
+            }
+            (Expectation::None, RequestBody::Bytes(bytes)) if bytes.len() <= WITH_HEAD => {
+                out.extend_from_slice(bytes);
+                position = bytes.len() as u64;
+                Stage::Over { whole: true }
+            }
+            (Expectation::None, _) => Stage::Sends,
+        };
+        let (mut encoded, mut failure) = (Vec::new(), None);
+        match transport.poll_write(context, &out) {
+            Poll::Ready(Ok(count)) if count == out.len() => {}
+            Poll::Ready(Ok(count)) => encoded = out[count..].to_vec(),
+            Poll::Pending => encoded.clone_from(&out),
+            Poll::Ready(Err(error)) => failure = Some(error),
+        }
+        engine.buffers().return_write(out);
+        Self {
+            encoded,
+            sent: 0,
+            body,
+            position,
+            stage: if failure.is_some() {
+                Stage::Over { whole: false }
+            } else {
+                stage
+            },
+            failure,
+        }
+    }
+
+    /// Sends as much as the server takes; whether that was anything.
+    ///
+    /// # Errors
+    /// Those of the body's source. A connection that fails is no error here: see [`Self::failure`].
+    pub fn send(
+        &mut self,
+        transport: &mut Transport,
+        context: &mut Context<'_>,
+    ) -> Result<bool, ClientError> {
+        let mut progress = false;
+        for _ in 0..STEPS {
+            match self.poll_step(transport, context) {
+                Poll::Pending | Poll::Ready(Ok(Step::Over)) => return Ok(progress),
+                Poll::Ready(Ok(Step::Sent)) => progress = true,
+                Poll::Ready(Err(StepError::Source(error))) => return Err(error),
+                Poll::Ready(Err(StepError::Transport(error))) => {
+                    self.failure = Some(error);
+                    self.stage = Stage::Over { whole: false };
+                    self.encoded = Vec::new();
+                    self.sent = 0;
+                    return Ok(progress);
+                }
+            }
+        }
+        // A source that is never late and a server that takes all at once would keep everybody else waiting.
+        context.waker().wake_by_ref();
+        Ok(progress)
+    }
+
+    fn poll_step(
+        &mut self,
+        transport: &mut Transport,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Step, StepError>> {
+        if self.sent < self.encoded.len() {
+            self.sent += ready!(write(transport, context, &self.encoded[self.sent..]))?;
+            if self.sent == self.encoded.len() {
+                self.encoded = Vec::new();
+                self.sent = 0;
+            }
+            return Poll::Ready(Ok(Step::Sent));
+        }
+        match &self.stage {
+            Stage::Over { .. } => return Poll::Ready(Ok(Step::Over)),
+            Stage::Asks(deadline) if !deadline.poll_expired(context) => return Poll::Pending,
+            Stage::Asks(_) => self.stage = Stage::Sends,
+            Stage::Sends => {}
+        }
+        match &mut self.body {
+            RequestBody::Bytes(bytes) => {
+                let rest = &bytes[self.position as usize..];
+                if rest.is_empty() {
+                    self.stage = Stage::Over { whole: true };
+                    return Poll::Ready(Ok(Step::Over));
+                }
+                self.position += ready!(write(transport, context, rest))? as u64;
+            }
+            RequestBody::Streamed { source, length } => {
+                let piece = ready!(source.poll_piece(context));
+                let piece = piece.map_err(|error| ClientError::Source(error.to_string()))?;
+                self.encoded = encoded_piece(piece.as_deref(), *length, &mut self.position)?;
+                if piece.is_none() {
+                    self.stage = Stage::Over { whole: true };
+                }
+            }
+        }
+        Poll::Ready(Ok(Step::Sent))
+    }
+
+    /// The server wants the body.
+    pub fn go_on(&mut self) {
+        if matches!(self.stage, Stage::Asks(_)) {
+            self.stage = Stage::Sends;
+        }
+    }
+
+    /// The server has answered: a body that it was only asked about is not sent.
+    pub fn answered(&mut self) {
+        if matches!(self.stage, Stage::Asks(_)) {
+            self.stage = Stage::Over { whole: false };
+        }
+    }
+
+    /// Whether the body's source is what everything waits for.
+    pub fn waits_for_source(&self) -> bool {
+        matches!(self.stage, Stage::Sends)
+            && self.encoded.is_empty()
+            && matches!(self.body, RequestBody::Streamed { .. })
+    }
+
+    /// Whether all was sent.
+    pub fn is_whole(&self) -> bool {
+        self.encoded.is_empty() && matches!(self.stage, Stage::Over { whole: true })
+    }
+
+    /// Why the server took no more, if it did not.
+    pub fn failure(&mut self) -> Option<io::Error> {
+        self.failure.take()
+    }
+
+    /// The body, when it can be sent again; of a streamed one nothing can be asked here any more.
+    pub fn repeatable_body(&mut self) -> Option<RequestBody> {
+        match &mut self.body {
+            RequestBody::Bytes(bytes) => Some(RequestBody::Bytes(bytes.clone())),
+            streamed => {
+                let untouched = self.position == 0
+                    && matches!(self.stage, Stage::Asks(_) | Stage::Over { whole: false });
+                self.stage = Stage::Over { whole: false };
+                untouched.then(|| mem::replace(streamed, RequestBody::none()))
+            }
+        }
+    }
+}
+
+enum Step {
+    Sent,
+    Over,
+}
+
+enum StepError {
+    Source(ClientError),
+    Transport(io::Error),
+}
+
+impl From<ClientError> for StepError {
+    fn from(error: ClientError) -> Self {
+        Self::Source(error)
+    }
+}
+
+fn write(
+    transport: &mut Transport,
+    context: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<Result<usize, StepError>> {
+    let written = ready!(transport.poll_write(context, bytes));
+    Poll::Ready(match written {
+        Ok(0) => Err(StepError::Transport(io::ErrorKind::WriteZero.into())),
+        Ok(count) => Ok(count),
+        Err(error) => Err(StepError::Transport(error)),
+    })
+}
+
+/// A piece, or the end, as it is sent; `position` is what was made before it.
+fn encoded_piece(
+    piece: Option<&[u8]>,
+    length: Option<u64>,
+    position: &mut u64,
+) -> Result<Vec<u8>, ClientError> {
+    let made = piece.map_or(0, <[u8]>::len) as u64;
+    *position += made;
+    let mut out = Vec::new();
+    match (length, piece) {
+        (None, Some(piece)) => encode::chunk(&mut out, piece),
+        (None, None) => encode::last_chunk(&mut out),
+        (Some(length), _) if *position > length => {
+            return Err(ClientError::SourceLength("longer than its Content-Length"));
+        }
+        (Some(_), Some(piece)) => out.extend_from_slice(piece),
+        (Some(length), None) if *position < length => {
+            return Err(ClientError::SourceLength("shorter than its Content-Length"));
+        }
+        (Some(_), None) => {}
+    }
+    Ok(out)
+}

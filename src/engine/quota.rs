@@ -1,0 +1,129 @@
+//! A number of things that may be there at once.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    rc::Rc,
+    task::{Poll, Waker},
+};
+
+/// How many of something may be there at once, and how many are.
+///
+/// ```
+/// use std::rc::Rc;
+/// use lute_net::engine::quota::Quota;
+///
+/// let connections = Rc::new(Quota::default());
+/// connections.set_limit(1);
+/// let permit = connections.take();
+/// assert!(permit.is_some() && connections.take().is_none());
+/// drop(permit);
+/// assert!(connections.take().is_some());
+/// ```
+pub struct Quota {
+    limit: Cell<usize>,
+    used: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// The right to one of them, until it is dropped.
+pub struct Permit(Rc<Quota>);
+
+impl Default for Quota {
+    /// As many as there is memory for.
+    fn default() -> Self {
+        Self {
+            limit: Cell::new(usize::MAX),
+            used: Cell::new(0),
+            waiting: RefCell::default(),
+        }
+    }
+}
+
+impl Quota {
+    /// At most `limit` at once; those that are there already stay.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.set(limit);
+        self.wake();
+    }
+
+    /// How many may be there at once.
+    pub fn limit(&self) -> usize {
+        self.limit.get()
+    }
+
+    /// How many are there.
+    pub fn used(&self) -> usize {
+        self.used.get()
+    }
+
+    /// Whether no more may come.
+    pub fn is_full(&self) -> bool {
+        self.used.get() >= self.limit.get()
+    }
+
+    /// One more, if it may come.
+    pub fn take(self: &Rc<Self>) -> Option<Permit> {
+        if self.is_full() {
+            return None;
+        }
+        self.used.set(self.used.get() + 1);
+        Some(Permit(self.clone()))
+    }
+
+    /// Waits until one more may come.
+    pub async fn room(&self) {
+        poll_fn(|context| {
+            if !self.is_full() {
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn wake(&self) {
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.used.set(self.0.used.get() - 1);
+        self.0.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::{or, poll_once, yield_now};
+
+    #[test]
+    fn no_more_than_the_limit_are_there_at_once() {
+        let quota = Rc::<Quota>::default();
+        quota.set_limit(2);
+        let (first, second) = (quota.take(), quota.take());
+        assert!(first.is_some() && second.is_some() && quota.take().is_none());
+        drop(first);
+        assert_eq!(quota.used(), 1);
+        assert!(quota.take().is_some());
+    }
+
+    #[test]
+    fn who_waits_for_room_is_woken_by_an_end() {
+        let quota = Rc::<Quota>::default();
+        quota.set_limit(1);
+        let permit = quota.take();
+        smol::block_on(async {
+            assert_eq!(poll_once(quota.room()).await, None);
+            or(quota.room(), async {
+                yield_now().await;
+                drop(permit);
+                std::future::pending().await
+            })
+            .await;
+        });
+    }
+}

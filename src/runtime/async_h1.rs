@@ -1,0 +1,38 @@
+//! Feature `async-h1`: what hosts that speak `http_types` find on the face.
+
+use mlua::prelude::LuaFunction;
+
+use super::{Error, Scripts};
+use crate::script::async_h1::endpoint::{Answering, Endpoint};
+
+impl Scripts {
+    /// A script's handler as the function that `async_h1::accept` takes (and tide, or whoever calls with an
+    /// `http_types::Request`). It must run on the runtime's executor, or on the host's that the modules are installed on.
+    ///
+    /// The handler is that of `server.serve`: it gets a request's table and may wait; its second argument is an empty table
+    /// in place of the server. A status or a header that `http_types` can't hold is an error of the handler's: 500.
+    ///
+    /// ```
+    /// use http_types::{Method, Request, Url};
+    ///
+    /// let runtime = lute_net::Runtime::builder().build()?;
+    /// let handler = runtime.lua().load(r#"
+    ///     return function(request) return `{request.method} {request.path} {request.query.a}` end
+    /// "#).eval()?;
+    /// let endpoint = runtime.endpoint(&handler)?;
+    /// let request = Request::new(Method::Get, Url::parse("http://example.com/path?a=b")?);
+    /// let body = runtime.block_on(async { endpoint(request).await?.body_string().await })?;
+    /// assert_eq!(body.map_err(|error| error.into_inner())?, "GET /path b");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Vm`] when the VM has no memory left.
+    pub fn endpoint(
+        &self,
+        handler: &LuaFunction,
+    ) -> Result<impl Fn(http_types::Request) -> Answering + Clone + 'static, Error> {
+        let endpoint = Endpoint::new(&self.script, handler)?;
+        Ok(move |request| endpoint.answer(request))
+    }
+}

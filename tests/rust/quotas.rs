@@ -1,0 +1,335 @@
+//! What a host lets its scripts use and reach: memory, connections, bodies, places.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
+
+use lute_net::{Limits, Policy, Runtime};
+
+use crate::{runtime::noting_in, support::wait_until};
+
+/// Runs `source` under `policy`; what it noted.
+fn run_under(policy: Policy, source: &str) -> Vec<String> {
+    let source = format!(
+        r#"
+local note = require("@test/note") :: any
+local client, server, task = require("@lute/net/client"), require("@lute/net/server"), require("@lute/task")
+local function try(f, ...)
+	local fine, problem = pcall(f, ...)
+	note(if fine then "fine" else problem)
+end
+{source}"#
+    );
+    let (runtime, notes) = noting_in(Runtime::builder().policy(policy), &source);
+    runtime.run().unwrap();
+    notes.take()
+}
+
+/// A port where nobody may come.
+fn guarded() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+#[test]
+fn a_policy_is_asked_before_a_script_connects() {
+    let (listener, port) = guarded();
+    let policy = Policy::open().deny_connect("loopback").unwrap();
+    let source = format!(
+        r#"
+for _, host in {{ "127.0.0.1", "127.1", "0.0.0.0", "2130706433", "0x7f000001", "[::ffff:127.0.0.1]", "localhost" }} do
+	try(client.request, `http://{{host}}:{port}/`)
+end"#
+    );
+    let notes = run_under(policy, &source);
+    assert_eq!(notes.len(), 7);
+    for note in notes {
+        assert!(note.contains("is not allowed"), "{note}");
+    }
+    assert!(listener.accept().is_err(), "somebody came");
+}
+
+#[test]
+fn a_policy_is_asked_where_a_script_listens() {
+    let policy = Policy::open()
+        .deny_listen("0.0.0.0/0:1-1023")
+        .unwrap()
+        .deny_listen("0.0.0.0")
+        .unwrap()
+        .deny_listen("unix:/tmp")
+        .unwrap();
+    let notes = run_under(
+        policy,
+        r#"
+local handler = function() return "" end
+try(server.serve, { port = 80, handler = handler })
+try(server.serve, { port = 0, hostname = "0.0.0.0", handler = handler })
+try(server.serve, { socketpath = "/tmp/lute-net-never.sock", handler = handler })
+local running = server.serve({ port = 0, handler = handler })
+try(running.close)"#,
+    );
+    assert_eq!(
+        notes,
+        [
+            "listening on 127.0.0.1:80 is not allowed",
+            "listening on 0.0.0.0:0 is not allowed",
+            "listening on /tmp/lute-net-never.sock is not allowed",
+            "fine"
+        ]
+    );
+}
+
+#[test]
+fn a_closed_policy_looks_no_name_up_that_has_no_rule() {
+    let policy = Policy::closed().allow_listen("loopback").unwrap();
+    let notes = run_under(
+        policy,
+        r#"
+try(client.request, "http://secret.example/")
+try(server.serve, { hostname = "secret.example", port = 8080, handler = function() return "" end })"#,
+    );
+    assert_eq!(
+        notes,
+        [
+            "network request failed: connecting to secret.example:80 is not allowed",
+            "listening on secret.example:8080 is not allowed"
+        ]
+    );
+}
+
+#[test]
+fn clients_beyond_the_connections_of_a_host_wait_for_an_end() {
+    let limits = Limits {
+        connections: Some(2),
+        ..Limits::default()
+    };
+    let (runtime, notes) = noting_in(
+        Runtime::builder().limits(limits),
+        r#"
+local note = require("@test/note") :: any
+local server = require("@lute/net/server")
+for _ = 1, 2 do
+	note(tostring(server.serve({ port = 0, handler = function() return "answer" end }).port))
+end
+"#,
+    );
+    let ports: Vec<u16> = notes
+        .take()
+        .iter()
+        .map(|port| port.parse().unwrap())
+        .collect();
+    let ask = |port: u16| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        stream.set_nonblocking(true).unwrap();
+        stream
+    };
+    let answered =
+        |stream: &mut TcpStream| matches!(stream.read(&mut [0; 1024]), Ok(count) if count > 0);
+    let step = || runtime.step(Duration::from_millis(1)).unwrap();
+    let (mut first, mut second) = (ask(ports[0]), ask(ports[1]));
+    for stream in [&mut first, &mut second] {
+        wait_until("the first two are answered", || {
+            step();
+            answered(stream)
+        });
+    }
+    let mut third = ask(ports[0]);
+    for _ in 0..20 {
+        step();
+    }
+    assert!(!answered(&mut third) && runtime.connections() == 2);
+    drop(second);
+    wait_until(
+        "the third is answered when another server's client has gone",
+        || {
+            step();
+            answered(&mut third)
+        },
+    );
+}
+
+#[test]
+fn a_requests_body_beyond_the_hosts_limit_is_413_whatever_the_script_allows() {
+    let limits = Limits {
+        body: Some(10),
+        ..Limits::default()
+    };
+    let (runtime, notes) = noting_in(
+        Runtime::builder().limits(limits),
+        r#"
+local note = require("@test/note") :: any
+local client = require("@lute/net/client")
+local running = require("@lute/net/server").serve({ port = 0, maxbodysize = 1e9, handler = function(request) return request.body end })
+for _, length in { 10, 11 } do
+	note(tostring(client.request(`127.0.0.1:{running.port}`, { method = "POST", body = string.rep("x", length) }).status))
+end
+running.close()
+"#,
+    );
+    runtime.run().unwrap();
+    assert_eq!(notes.take(), ["200", "413"]);
+}
+
+/// What a script does that uses everything a little.
+const EVERYTHING: &str = r#"
+local note = require("@test/note") :: any
+local task, time = require("@lute/task"), require("@lute/time")
+local client, server = require("@lute/net/client"), require("@lute/net/server")
+local running = server.serve({ port = 0, handler = function(request)
+	task.wait(0.001)
+	return { headers = { ["X-Path"] = request.path }, body = string.rep(request.query.a or "", 100) .. request.headers.host }
+end })
+local streaming = server.serve({ port = 0, handler = function()
+	local left = 3
+	return { body = function()
+		task.wait()
+		left -= 1
+		return if left >= 0 then string.rep("piece", 50) else nil
+	end }
+end })
+local kept = {}
+for index = 1, 20 do
+	task.spawn(function()
+		local first = client.request(`127.0.0.1:{running.port}/path?a={index}`, { timeout = 5 })
+		local second = client.request(`127.0.0.1:{streaming.port}/`, { timeout = 5 })
+		kept[#kept + 1] = first.body .. second.body .. tostring(time.now():elapsed())
+		task.defer(function() kept[#kept + 1] = { index, tostring(index) } end)
+	end)
+end
+task.delay(0.05, function()
+	running.close()
+	streaming.close()
+	note("done")
+end)
+"#;
+
+#[test]
+fn whatever_has_no_memory_left_is_an_error_and_the_host_goes_on() {
+    let mut finished = 0;
+    // Wherever memory ends: while modules load, while requests run, at last nowhere.
+    for extra in (0..130).map(|step| step * 16 * 1024) {
+        let limits = Limits {
+            memory: Some(BARE_VM + extra),
+            ..Limits::default()
+        };
+        let built = Runtime::builder().limits(limits).on_error(|_| {}).build();
+        let Ok(runtime) = built else { continue };
+        if runtime
+            .load_source("everything.luau", &without_notes(), &[])
+            .is_err()
+        {
+            continue;
+        }
+        let ended = std::time::Instant::now() + Duration::from_millis(80);
+        while std::time::Instant::now() < ended {
+            match runtime.step(Duration::from_millis(5)) {
+                Ok(status) if !status.busy => break,
+                Ok(_) | Err(lute_net::Error::Vm(_)) => {}
+                Err(other) => panic!("with {extra} bytes more: {other}"),
+            }
+        }
+        finished += u32::from(runtime.uncaught_errors() == 0);
+        // With its limit gone the VM is as good as ever.
+        runtime.lua().set_memory_limit(0).unwrap();
+        let sum: u32 = runtime.lua().load("return 1 + 2").eval().unwrap();
+        assert_eq!(sum, 3);
+    }
+    assert!(finished > 5, "only {finished} had enough memory");
+}
+
+/// Less than a VM with the modules has.
+const BARE_VM: usize = 256 * 1024;
+
+fn without_notes() -> String {
+    EVERYTHING
+        .replace(
+            "local note = require(\"@test/note\") :: any",
+            "local note = print",
+        )
+        .replace("note(\"done\")", "")
+}
+
+#[test]
+fn a_script_that_fills_the_memory_fails_alone() {
+    let limits = Limits {
+        memory: Some(8 << 20),
+        ..Limits::default()
+    };
+    let (runtime, notes) = noting_in(
+        Runtime::builder().limits(limits),
+        r#"
+local note = require("@test/note") :: any
+local task = require("@lute/task")
+local greedy = task.spawn(function()
+	local hoard = {}
+	while true do
+		hoard[#hoard + 1] = string.rep("x", 10000) .. #hoard
+		if #hoard % 50 == 0 then task.wait() end
+	end
+end)
+local fine, problem = pcall(string.rep, "x", 1e8)
+note(`{fine} {problem}`)
+while coroutine.status(greedy) ~= "dead" do task.wait() end
+for turn = 1, 200 do task.wait() ; local garbage = string.rep("y", 100000) .. turn end
+note("the other goes on")
+"#,
+    );
+    runtime.run().unwrap();
+    let notes = notes.take();
+    assert_eq!(notes[0], "false not enough memory");
+    assert!(
+        notes.contains(&"error: not enough memory".to_owned()),
+        "{notes:?}"
+    );
+    assert_eq!(notes.last().unwrap(), "the other goes on");
+}
+
+#[test]
+fn a_handler_that_has_no_memory_left_is_a_500_and_the_next_request_is_served() {
+    let limits = Limits {
+        memory: Some(8 << 20),
+        ..Limits::default()
+    };
+    let (runtime, notes) = noting_in(
+        Runtime::builder().limits(limits),
+        r#"
+local note = require("@test/note") :: any
+local task, client = require("@lute/task"), require("@lute/net/client")
+local running = require("@lute/net/server").serve({ port = 0, handler = function(request)
+	local hoard = {}
+	while request.path ~= "/small" do
+		hoard[#hoard + 1] = string.rep("x", 10000) .. #hoard
+		if request.path == "/late" and #hoard % 100 == 0 then task.wait() end
+	end
+	return "served"
+end })
+for _, path in { "/small", "/big", "/small", "/late", "/small" } do
+	local response = client.request(`127.0.0.1:{running.port}{path}`, { timeout = 20 })
+	note(`{path} {response.status}`)
+	hoard = nil
+end
+running.close()
+"#,
+    );
+    runtime.run().unwrap();
+    let notes = notes.take();
+    let answers: Vec<&String> = notes.iter().filter(|note| note.starts_with('/')).collect();
+    assert_eq!(
+        answers,
+        [
+            "/small 200",
+            "/big 500",
+            "/small 200",
+            "/late 500",
+            "/small 200"
+        ]
+    );
+    assert_eq!(notes.len(), 7, "{notes:?}");
+}
