@@ -61,7 +61,7 @@ use self::{
     settings::{ScriptError, Settings},
     testing::{Case, CaseResult, Selection, TestRun},
 };
-use crate::engine::{Engine, client::Client, counters::Counted, dialer::Dialer};
+use crate::engine::{Engine, client::Client, counters::Counted, dialer::Dialer, quota::Quota};
 
 /// What a script is told that still runs when its runtime is gone.
 const GONE: &str = "the runtime has ended";
@@ -77,6 +77,8 @@ pub struct Script {
     exchanges: Exchanges,
     sources: Sources,
     calls: Calls,
+    /// Requests of the client that are in flight.
+    requests: Rc<Quota>,
     counter: Cell<u64>,
     settings: Settings,
     errors: Cell<u64>,
@@ -112,6 +114,7 @@ impl Script {
             exchanges: Exchanges::default(),
             sources: Sources::default(),
             calls: Calls::default(),
+            requests: Rc::default(),
             counter: Cell::new(0),
             settings,
             errors: Cell::new(0),
@@ -120,6 +123,8 @@ impl Script {
             ended: Cell::new(false),
             luau: OnceCell::new(),
         });
+        let requests = script.settings.limits.requests;
+        script.requests.set_limit(requests.unwrap_or(usize::MAX));
         script.install(lua)?;
         if let Some(limit) = script.settings.limits.memory {
             lua.set_memory_limit(limit)?;
