@@ -4,6 +4,7 @@ mod log;
 mod new;
 mod run;
 mod signals;
+mod test;
 mod watch;
 mod workers;
 
@@ -13,7 +14,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, value_parser};
 use clap_complete::Shell;
 use lute_net::Runtime;
 
-use self::log::Log;
+use self::{log::Log, test::TestArguments};
 
 /// Runs Luau scripts with Lute's @lute/net: HTTP client and server, from coroutines that simply yield.
 #[derive(Parser)]
@@ -39,6 +40,7 @@ Examples:
   lute-net run --watch main.luau      run it again when its code changes
   lute-net run --log requests main.luau
                                       print a line for each request
+  lute-net test -j 4                  run the tests in ./tests and ./luau-tests, four files at once
   lute-net run --workers 4 main.luau 8080
                                       serve from four processes; the script gets 8080 as its `...`
   lute-net completions bash > ~/.local/share/bash-completion/completions/lute-net
@@ -60,6 +62,10 @@ A script that begins with a name of a command is run by its path: `lute-net ./ne
 enum Command {
     /// Runs a script until nothing is left to do: no coroutine, no listening server.
     Run(RunArguments),
+    /// Runs Luau test files and tells what failed.
+    ///
+    /// Each file runs in a process and a runtime of its own; what it leaves running is closed after it.
+    Test(TestArguments),
     /// Makes a project: a server, its test, and the editor's settings.
     New {
         /// The folder to make; its name is the project's.
@@ -110,6 +116,7 @@ pub fn main() -> ExitCode {
     let line = CommandLine::parse();
     match line.command {
         Some(Command::Run(run)) => run.execute(),
+        Some(Command::Test(test)) => test.execute(),
         Some(Command::New { folder }) => new::new(&folder),
         Some(Command::Completions { shell }) => print_completions(shell),
         None => match line.run {

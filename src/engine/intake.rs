@@ -5,8 +5,8 @@ use std::{cell::Cell, rc::Rc};
 
 use super::limits::Limits;
 use crate::wire::{
-    BodyDecoder, BodyEvent, BodyFraming, Expect, FieldStorage, HeadProgress, Parsed, RequestHead,
-    encode, parse_request,
+    BodyDecoder, BodyEvent, BodyFraming, Expect, FieldStorage, HeadProgress, MOST_EMPTY_LINES,
+    Parsed, RequestHead, encode, parse_request,
 };
 
 /// What a client's bytes have come to.
@@ -72,7 +72,12 @@ pub enum RefusalBody {
 impl RefusalBody {
     /// That of the answer to a request that begins like this.
     pub fn to(request: &[u8]) -> Self {
-        if request.trim_ascii_start().starts_with(b"HEAD ") {
+        // Behind the empty lines that are skipped and no others: what stands there may be refused before a method has come.
+        let mut request = request;
+        for _ in 0..MOST_EMPTY_LINES {
+            request = request.strip_prefix(b"\r\n").unwrap_or(request);
+        }
+        if request.starts_with(b"HEAD ") {
             Self::Empty
         } else {
             Self::Reason
@@ -394,3 +399,6 @@ fn too_large(limits: &Limits) -> Refusal {
         reason: format!("the body is larger than {} bytes", limits.body),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,11 +12,12 @@ use mlua::prelude::{LuaFunction, LuaString, LuaTable, LuaValue};
 
 use super::{
     Script,
-    raw_vm::{self, Called},
+    raw_vm::{self, Called, Part},
     scheduler::Delivery,
 };
 use crate::engine::{
     answer::{AnswerError, AnswerWriter, Shape},
+    clock::Clock,
     intake::Refusal,
     service::{Answer, BodyPart, BodySource, Reply, Request, RequestBody, Rest, Service, Streamed},
 };
@@ -199,20 +200,13 @@ impl Service for LuauService {
         if streamed {
             script.exchanges.keep(number, request);
         }
-        let mut rest = Rest::Close;
+        let mut plain = PlainAnswer::into(out, request.shape, script.engine.clock());
         let called = {
-            let date = script.engine.clock().date();
-            let mut write =
-                |status, body: &[u8]| match write_text(out, request.shape, status, &date, body) {
-                    Ok(after) => {
-                        rest = after;
-                        true
-                    }
-                    Err(_) => false,
-                };
             let _turn = script.interrupt.turn();
+            let mut write = |part: Part<'_>| plain.write(part);
             raw_vm::call_handler(&self.dispatch, number, request, &mut write)
         };
+        let mut rest = plain.end();
         let answer = match called {
             Ok(Called::Written) => None,
             Ok(Called::Answered(answer)) => Some(answer),
@@ -391,17 +385,59 @@ fn take_source(script: &Script, answer: &HandlerAnswer) -> Option<Option<Box<dyn
     number.map(|number| script.sources.take(number))
 }
 
-/// Encodes an answer that is only a status and a string.
-fn write_text(
-    out: &mut Vec<u8>,
+/// Writes an answer of strings alone while the VM hands out its parts.
+struct PlainAnswer<'o> {
+    out: Option<&'o mut Vec<u8>>,
     shape: Shape,
-    status: i64,
-    date: &str,
-    body: &[u8],
-) -> Result<Rest, AnswerError> {
-    AnswerWriter::begin(out, shape, status)?
-        .finish(date, body)
-        .map(after)
+    clock: &'o Clock,
+    writer: Option<AnswerWriter<'o>>,
+    rest: Rest,
+}
+
+impl<'o> PlainAnswer<'o> {
+    fn into(out: &'o mut Vec<u8>, shape: Shape, clock: &'o Clock) -> Self {
+        Self {
+            out: Some(out),
+            shape,
+            clock,
+            writer: None,
+            rest: Rest::Close,
+        }
+    }
+
+    /// Whether the part could be written.
+    fn write(&mut self, part: Part<'_>) -> bool {
+        match part {
+            Part::Status(status) => {
+                let out = self.out.take();
+                self.writer = out.and_then(|out| AnswerWriter::begin(out, self.shape, status).ok());
+                self.writer.is_some()
+            }
+            Part::Field(name, value) => {
+                let writer = self.writer.as_mut();
+                writer.is_some_and(|writer| writer.field(name, value).is_ok())
+            }
+            Part::Body(body) => {
+                let finished = self
+                    .writer
+                    .take()
+                    .map(|writer| writer.finish(&self.clock.date(), body));
+                let Some(Ok(persistent)) = finished else {
+                    return false;
+                };
+                self.rest = after(persistent);
+                true
+            }
+        }
+    }
+
+    /// Takes back what was not finished.
+    fn end(self) -> Rest {
+        if let Some(mut writer) = self.writer {
+            writer.give_up(String::new());
+        }
+        self.rest
+    }
 }
 
 fn after(persistent: bool) -> Rest {

@@ -53,6 +53,8 @@ pub const HOST: Source = source!("host.luau");
 pub const PRINT: Source = source!("print.luau");
 /// `@lute/net`, `@std/net`.
 pub const NET: Source = source!("net.luau");
+/// `@std/json`.
+pub const JSON: Source = source!("json.luau");
 /// `@std/test`.
 pub const TEST: Source = source!("test.luau");
 /// `require` around mlua.s.

@@ -6,6 +6,7 @@
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
+//! - [`json`] is `@std/json`
 //! - [`interrupt`]: stops scripts that run for too long
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`host_modules`]: the host's; [`require`]: those from files
 //! - [`calls`]: what the host calls; [`contained`]: its panics; [`settings`]: what it decides
@@ -22,6 +23,7 @@ mod fetch;
 mod handler;
 pub mod host_modules;
 mod interrupt;
+mod json;
 mod kept_head;
 mod luau;
 mod metrics;

@@ -9,8 +9,8 @@ use std::{
 use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
 
 use super::{
-    Script, answers, body_source, calls, fetch, host_modules::HostShims, luau, metrics, serve,
-    testing, testing::TestFunctions, time,
+    Script, answers, body_source, calls, fetch, host_modules::HostShims, json, luau, metrics,
+    serve, testing, testing::TestFunctions, time,
 };
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
@@ -121,6 +121,7 @@ impl Modules {
             "@lute/net/server" => self.load_server(lua, script)?,
             "@lute/net" => self.load_net(lua, script)?,
             "@std/test" => self.load_test(lua, script)?,
+            "@std/json" => self.load_json(lua)?,
             _ => return self.load_host_module(lua, script, name),
         }
         Ok(self.loaded.borrow().get(name).cloned())
@@ -211,6 +212,14 @@ impl Modules {
         let client = self.get(lua, script, "@lute/net/client")?;
         let server = self.get(lua, script, "@lute/net/server")?;
         self.keep("@lute/net", luau::load(lua, luau::NET, (client, server))?);
+        Ok(())
+    }
+
+    fn load_json(&self, lua: &Lua) -> LuaResult<()> {
+        self.keep(
+            "@std/json",
+            luau::load(lua, luau::JSON, json::natives(lua)?)?,
+        );
         Ok(())
     }
 

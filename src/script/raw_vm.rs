@@ -6,6 +6,7 @@
 //!
 //! - [`dispatch`]: makes a request's table, runs its handler, and takes the answer
 //! - [`fields`]: makes the table's headers and query when a script reads them
+//! - [`json`]: makes and reads the values of JSON texts
 //!
 //! # Safety
 //!
@@ -26,6 +27,7 @@
 
 mod dispatch;
 mod fields;
+pub mod json;
 
 use std::{
     ffi::{CStr, c_char, c_int},
@@ -35,7 +37,7 @@ use std::{
 use mlua::ffi::{self, lua_State};
 
 pub use self::{
-    dispatch::{Called, call_handler, dispatcher},
+    dispatch::{Called, Part, call_handler, dispatcher},
     fields::{query_list, request_index},
 };
 

@@ -117,12 +117,14 @@ pub fn values_of<'f, 'b>(
         .map(|field| field.value)
 }
 
-/// How many bytes of empty lines stand before the start line: none, one or two CRLF. Some clients
-/// send one after a body (RFC 9112 §2.2); more than two is a flood.
+/// The most empty lines that may stand before the start line. Some clients send one after a body (RFC 9112 §2.2); more than
+/// two is a flood.
+pub const MOST_EMPTY_LINES: usize = 2;
+
+/// How many bytes of empty lines stand before the start line.
 pub(super) fn leading_empty_lines(input: &[u8]) -> Result<Parsed<usize>, LineError> {
-    const MOST: usize = 2;
     let mut rest = input;
-    for _ in 0..=MOST {
+    for _ in 0..=MOST_EMPTY_LINES {
         rest = match rest {
             [b'\r', b'\n', after @ ..] => after,
             [] | [b'\r'] => return Ok(Parsed::Partial),
@@ -134,12 +136,12 @@ pub(super) fn leading_empty_lines(input: &[u8]) -> Result<Parsed<usize>, LineErr
     Err(LineError::EmptyLines)
 }
 
-/// Whether each LF has its CR. To be asked of a head that `httparse` took: there every CR is
-/// followed by an LF, so equal counts mean that no LF stands alone (RFC 9112 §2.2 would let a
-/// recipient take it, and that is where two parsers differ).
+/// Whether each LF has its CR (RFC 9112 §2.2 would let a recipient take one without, and that is where two parsers
+/// differ). `httparse` has already seen to it that each CR has its LF.
 #[inline]
 pub(super) fn lines_end_with_crlf(head: &[u8]) -> bool {
-    memchr::memchr_iter(b'\r', head).count() == memchr::memchr_iter(b'\n', head).count()
+    memchr::memchr_iter(b'\n', head)
+        .all(|line_end| line_end.checked_sub(1).and_then(|before| head.get(before)) == Some(&b'\r'))
 }
 
 /// A protocol version as it stands in a start line, read from its first byte.

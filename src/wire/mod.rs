@@ -42,7 +42,7 @@
 mod body;
 mod chunked;
 #[cfg(test)]
-mod cuts;
+pub(crate) mod cuts;
 pub mod encode;
 mod error;
 mod field_line;
@@ -56,6 +56,8 @@ pub mod syntax;
 pub use body::{BodyDecoder, BodyEvent};
 pub use error::{BodyError, LineError, RequestError, ResponseError};
 pub use framing::{BodyFraming, list_elements};
-pub use head::{Field, FieldStorage, HeadProgress, MAX_FIELDS, Parsed, Version, values_of};
+pub use head::{
+    Field, FieldStorage, HeadProgress, MAX_FIELDS, MOST_EMPTY_LINES, Parsed, Version, values_of,
+};
 pub use request_head::{Expect, RequestHead, parse_request};
 pub use response_head::{ResponseHead, parse_response, unfold};

@@ -188,3 +188,10 @@ fn many_large_answers_asked_for_at_once_do_not_fill_the_memory() {
         assert_eq!(read_response(&mut stream).1.len(), 1_000_000);
     }
 }
+
+#[test]
+fn a_content_length_that_is_said_twice_is_one_for_the_handler() {
+    let server = Server::with_handler("return request.headers['content-length'] .. request.body");
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    assert!(server.exchange(request.as_bytes()).ends_with("\r\n\r\n2ok"));
+}

@@ -59,12 +59,22 @@ const IDLE: c_int = ffi::lua_upvalueindex(16);
 pub enum Called {
     /// It answered, and the answer is written.
     Written,
-    /// It answered something that is not only a status and a string.
+    /// It answered something that is not of strings alone.
     Answered(HandlerAnswer),
     /// It failed, and that has been reported.
     Failed,
     /// It waits.
     Later,
+}
+
+/// A part of an answer, in the order in which they come.
+pub enum Part<'v> {
+    /// From 200 to 999.
+    Status(i64),
+    /// A header's name and value; any number of them.
+    Field(&'v [u8], &'v [u8]),
+    /// The whole body.
+    Body(&'v [u8]),
 }
 
 /// A call on its way through the VM.
@@ -73,12 +83,12 @@ struct Call<'c> {
     request: &'c Request<'c>,
     /// An IPv4 address and its port as one number, which `luau/request.luau` writes out when a script asks; else a text.
     remote: Result<f64, String>,
-    write: &'c mut dyn FnMut(i64, &[u8]) -> bool,
+    write: &'c mut dyn FnMut(Part<'_>) -> bool,
     written: bool,
 }
 
-/// Calls `dispatch`, which [`dispatcher`] made, with a request. An answer that is a status and a string goes to `write`, which
-/// says whether it could be sent; it must not use the VM.
+/// Calls `dispatch`, which [`dispatcher`] made, with a request. An answer of strings alone goes to `write`, part by part. That
+/// says whether a part can be sent, and must not use the VM; after a false the whole answer is returned instead.
 ///
 /// # Errors
 /// When the VM has no memory left.
@@ -86,7 +96,7 @@ pub fn call_handler(
     dispatch: &LuaFunction,
     number: u64,
     request: &Request<'_>,
-    write: &mut dyn FnMut(i64, &[u8]) -> bool,
+    write: &mut dyn FnMut(Part<'_>) -> bool,
 ) -> LuaResult<Called> {
     let remote = match request.remote {
         Remote::Internet(SocketAddr::V4(address)) => {
@@ -260,9 +270,8 @@ unsafe fn keep_worker(state: *mut lua_State, worker: c_int) {
 unsafe fn take_answer(state: *mut lua_State, call: &mut Call<'_>) -> c_int {
     // SAFETY: as the module says. 3 places are used. The body's string is on the stack while it is written.
     unsafe {
-        let status = ffi::lua_tonumber(state, -3) as i64;
-        if let (Some(body), ffi::LUA_TNIL) = (string(state, -2), ffi::lua_type(state, -1)) {
-            call.written = (call.write)(status, body);
+        if let Some(body) = string(state, -2) {
+            call.written = write_head(state, call) && (call.write)(Part::Body(body));
             if call.written {
                 return 0;
             }
@@ -275,6 +284,34 @@ unsafe fn take_answer(state: *mut lua_State, call: &mut Call<'_>) -> c_int {
         }
         ffi::lua_pushvalue(state, 1);
         4
+    }
+}
+
+/// Writes the status and the headers, which lie around the body on the stack; false when they can't be sent, or are not all
+/// strings.
+unsafe fn write_head(state: *mut lua_State, call: &mut Call<'_>) -> bool {
+    // SAFETY: as the module says. 2 places are used; a name and a value are on the stack while they are written.
+    unsafe {
+        let headers = ffi::lua_gettop(state);
+        let kind = ffi::lua_type(state, headers);
+        if kind != ffi::LUA_TNIL && kind != ffi::LUA_TTABLE {
+            return false;
+        }
+        let status = ffi::lua_tonumber(state, headers - 2);
+        let mut fine = (call.write)(Part::Status(status as i64));
+        let mut position = 0;
+        while fine && kind == ffi::LUA_TTABLE {
+            position = ffi::lua_rawiter(state, headers, position);
+            if position < 0 {
+                break;
+            }
+            fine = match (string(state, -2), string(state, -1)) {
+                (Some(name), Some(value)) => (call.write)(Part::Field(name, value)),
+                _ => false,
+            };
+            ffi::lua_pop(state, 2);
+        }
+        fine
     }
 }
 

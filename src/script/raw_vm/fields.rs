@@ -111,6 +111,11 @@ unsafe fn push_joined<'b>(
     let mut joined = 0;
     let mut pieces = 1;
     for (index, value) in later {
+        joined |= 1 << index;
+        // A length that is said again is the same one (RFC 9110 §8.6): others were refused.
+        if name == b"content-length" {
+            continue;
+        }
         // SAFETY: as the module says; there is space for the two places of this turn.
         unsafe {
             ffi::luaL_checkstack(state, 4, c"repeated headers".as_ptr());
@@ -118,7 +123,6 @@ unsafe fn push_joined<'b>(
             push(state, value);
         }
         pieces += 2;
-        joined |= 1 << index;
     }
     if pieces > 1 {
         // SAFETY: so many strings are on the stack.

@@ -1,4 +1,4 @@
-use super::super::cuts::for_each_mutation;
+use super::super::cuts::{chunked_bodies, cut, cuts, for_each, for_each_mutation};
 use super::super::error::LineError;
 use super::*;
 use BodyError::*;
@@ -339,4 +339,17 @@ fn the_answer_never_depends_on_the_cuts() {
     for_each_mutation(&samples, 20_000, |bytes| {
         let _ = chunked(bytes);
     });
+}
+
+#[test]
+fn a_chunked_body_in_any_slices_is_the_same_body() {
+    for_each(
+        2000,
+        (chunked_bodies(), cuts()),
+        |((coded, data), places)| {
+            let whole = (data, Outcome::End(coded.len()));
+            let slices = cut(&coded, &places);
+            assert_eq!(decode_slices(BodyFraming::Chunked, slices), whole);
+        },
+    );
 }
