@@ -3,7 +3,7 @@
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
 //! - [`fetch`]: `client.request` and `client.stream`; [`request_options`]: what they are given
-//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
+//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`encoding`]: writes its answers; [`kept_head`]: a request's head; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
 //! - [`json`] is `@std/json`
@@ -18,6 +18,7 @@ pub mod async_h1;
 mod body_source;
 pub mod calls;
 pub mod contained;
+mod encoding;
 mod environment;
 mod fetch;
 mod handler;

@@ -18,6 +18,7 @@ mod installation;
 mod interrupt;
 mod limits;
 mod log;
+mod network;
 mod peers;
 mod project;
 mod quotas;
