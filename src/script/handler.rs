@@ -1,7 +1,7 @@
 //! A script's handler as the engine sees it: a request becomes a call, and what that returns a response.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     future::poll_fn,
     rc::Weak,
@@ -20,18 +20,26 @@ use crate::engine::{
     answer::Shape,
     intake::Refusal,
     service::{Answer, BodyPart, Reply, Request, RequestBody, Rest, Service},
+    websocket::{Upgrade, handshake::ClientHandshake},
 };
 
 /// The exchanges that are not over, by number.
 #[derive(Default)]
 pub struct Exchanges {
     open: RefCell<HashMap<u64, Exchange>>,
+    /// The exchange whose handler has not yielded yet; 0 when there is none.
+    current: Cell<u64>,
+    /// The WebSocket that its client asks for.
+    handshake: RefCell<Option<ClientHandshake>>,
+    /// The answer that makes it one.
+    upgraded: RefCell<Option<(Vec<u8>, Box<Upgrade>)>>,
 }
 
 /// An exchange whose handler waits, or may wait for the request's body, or whose answer's body is sent.
 struct Exchange {
     shape: Shape,
     shape_once_read: Shape,
+    handshake: Option<ClientHandshake>,
     answer: Option<Answer>,
     connection: Option<Waker>,
     client_ended: bool,
@@ -60,10 +68,57 @@ impl Exchanges {
             .is_none_or(|exchange| exchange.client_ended)
     }
 
+    /// The WebSocket that the client of an exchange asks for, while it has no answer.
+    pub fn handshake(&self, number: u64) -> Option<ClientHandshake> {
+        if self.current.get() == number {
+            return self.handshake.borrow().clone();
+        }
+        let exchanges = self.open.borrow();
+        let exchange = exchanges.get(&number)?;
+        exchange
+            .handshake
+            .clone()
+            .filter(|_| exchange.answer.is_none())
+    }
+
+    /// Answers an exchange that has a [`Self::handshake`] with `bytes`: its connection becomes a WebSocket.
+    pub fn upgrade(&self, number: u64, bytes: Vec<u8>, upgrade: Box<Upgrade>) {
+        if self.current.get() == number {
+            self.handshake.take();
+            self.upgraded.replace(Some((bytes, upgrade)));
+            return;
+        }
+        if let Some(exchange) = self.open.borrow_mut().get_mut(&number) {
+            exchange.answer = Some(Answer {
+                bytes,
+                rest: Rest::Upgrade(upgrade),
+            });
+            exchange.connection.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// The handler of an exchange is called.
+    fn begin(&self, number: u64, request: &Request<'_>) {
+        self.current.set(number);
+        *self.handshake.borrow_mut() = if request.head.upgrade() {
+            ClientHandshake::of(request.head)
+        } else {
+            None
+        };
+    }
+
+    /// The handler has returned or waits; the answer, if it was upgraded.
+    fn end_call(&self) -> Option<(Vec<u8>, Box<Upgrade>)> {
+        self.current.set(0);
+        self.upgraded.take()
+    }
+
     /// Takes a handler's late answer. When its client is gone, the function that would have made its body learns that.
     pub fn answer(&self, script: &Script, number: u64, answer: HandlerAnswer) {
         let exchanges = self.open.borrow();
         let exchange = exchanges.get(&number);
+        // One that was upgraded has its answer.
+        let exchange = exchange.filter(|exchange| exchange.answer.is_none());
         let known = exchange.map(|exchange| (exchange.shape, exchange.broken.clone()));
         drop(exchanges);
         let Some((shape, broken)) = known else {
@@ -128,6 +183,7 @@ impl Exchanges {
         let make = || Exchange {
             shape: request.shape,
             shape_once_read: request.shape_once_read,
+            handshake: None,
             answer: None,
             connection: None,
             client_ended: false,
@@ -137,7 +193,9 @@ impl Exchanges {
             },
             broken: None,
         };
-        self.open.borrow_mut().entry(number).or_insert_with(make);
+        let mut open = self.open.borrow_mut();
+        let exchange = open.entry(number).or_insert_with(make);
+        exchange.handshake = self.handshake.take();
     }
 
     fn remove(&self, number: u64) -> bool {
@@ -197,6 +255,8 @@ impl Service for LuauService {
         if streamed {
             script.exchanges.keep(number, request);
         }
+        script.exchanges.begin(number, request);
+        let answered_before = out.len();
         let mut plain = PlainAnswer::into(out, request.shape, script.engine.clock());
         let called = {
             let _turn = script.interrupt.turn();
@@ -204,6 +264,16 @@ impl Service for LuauService {
             raw_vm::call_handler(&self.dispatch, number, request, &mut write)
         };
         let mut rest = plain.end();
+        if let Some((bytes, upgrade)) = script.exchanges.end_call() {
+            // What else the handler has answered goes nowhere.
+            if let Ok(Called::Answered(answer)) = &called {
+                drop(take_source(&script, answer));
+            }
+            out.truncate(answered_before);
+            out.extend_from_slice(&bytes);
+            script.exchanges.remove(number);
+            return Reply::Upgraded(upgrade);
+        }
         let answer = match called {
             Ok(Called::Written) => None,
             Ok(Called::Answered(answer)) => Some(answer),

@@ -34,4 +34,5 @@ mod timeouts;
 mod tls;
 mod tracing;
 mod unix_sockets;
+mod websocket;
 mod workers;
