@@ -4,7 +4,7 @@ mod closing;
 mod framing;
 mod handshake;
 mod load;
-mod raw;
+pub mod raw;
 mod sending;
 
 use crate::support::Server;
