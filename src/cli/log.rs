@@ -79,7 +79,7 @@ impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         !metadata.is_span()
             && *metadata.level() <= self.level
-            && metadata.target().starts_with("lute_net")
+            && [server::TARGET, observed::TARGET].contains(&metadata.target())
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

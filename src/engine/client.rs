@@ -26,13 +26,14 @@
 
 mod body;
 mod clock;
-mod content_coding;
+pub mod content_coding;
 mod error;
 mod exchange;
 mod fields;
 mod head;
 mod options;
 mod redirect;
+pub mod told;
 mod upload;
 
 use std::{
@@ -50,6 +51,7 @@ use self::{
     clock::ExchangeClock,
     exchange::{Exchange, Head},
     redirect::Redirect,
+    told::Told,
     upload::{Expectation, Upload},
 };
 pub use self::{
@@ -161,7 +163,13 @@ impl Client {
         let due = deadline_after(Instant::now(), total);
         let mut followed = 0;
         loop {
-            let (exchange, head) = self.exchange(&request, body, due).await?;
+            let told = Told::begin();
+            let exchanged = self.exchange(&request, body, due).await;
+            if let Some(told) = told {
+                let status = exchanged.as_ref().map(|(_, head)| head.status);
+                told.end(&request, status);
+            }
+            let (exchange, head) = exchanged?;
             let origin = || exchange.origin();
             let Some(redirect) = self.redirect(&request, &head, origin, &mut followed)? else {
                 return Ok(self.respond(request, exchange, head));
@@ -268,11 +276,7 @@ impl Client {
         due: Instant,
     ) -> Result<(Exchange, Head), ClientError> {
         let destination = Rc::new(self.destination(request)?);
-        let mut expectation = if body.is_large() {
-            Expectation::Continue
-        } else {
-            Expectation::None
-        };
+        let mut expectation = Expectation::before(&body, request.options.timeouts.read);
         let mut kept = self.pool.take(&destination);
         loop {
             let reused = kept.is_some();
@@ -286,7 +290,7 @@ impl Client {
             let outcome = poll_fn(|context| exchange.poll_head(context, &request.method)).await;
             let again = match &outcome {
                 // RFC 9110 §10.1.1: the server does not know the expectation.
-                Ok(head) if head.status == 417 && expectation == Expectation::Continue => {
+                Ok(head) if head.status == 417 && expectation != Expectation::None => {
                     expectation = Expectation::None;
                     true
                 }

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use lute_net::{Runtime, engine::observed};
+use lute_net::{
+    Runtime,
+    engine::{client, observed},
+};
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -10,15 +13,54 @@ use tracing::{
     subscriber::with_default,
 };
 
-/// Keeps what happened under the target of requests, a line each.
-#[derive(Clone, Default)]
-struct Notes(Arc<Mutex<Vec<String>>>);
+/// Keeps what happened under one target, a line each.
+#[derive(Clone)]
+struct Notes {
+    target: &'static str,
+    lines: Arc<Mutex<Vec<String>>>,
+}
 
 impl Notes {
     fn note(&self, line: String) {
-        self.0.lock().unwrap().push(line);
+        self.lines.lock().unwrap().push(line);
     }
 }
+
+/// What is told under `target` while a script asks a server twice, and once where nobody listens.
+fn told(target: &'static str) -> Vec<String> {
+    let notes = Notes {
+        target,
+        lines: Arc::default(),
+    };
+    with_default(notes.clone(), || {
+        let runtime = Runtime::builder().build().unwrap();
+        runtime.load_source("script.luau", SCRIPT, &[]).unwrap();
+        runtime.run().unwrap();
+        assert_eq!(runtime.uncaught_errors(), 0);
+    });
+    let mut lines = notes.lines.lock().unwrap().clone();
+    // The order of an event's fields is tracing's own affair.
+    for line in lines.iter_mut().filter(|line| line.starts_with("event")) {
+        let mut fields: Vec<_> = line.split(' ').skip(1).collect();
+        fields.sort_unstable();
+        *line = format!("event {}", fields.join(" "));
+    }
+    lines
+}
+
+const SCRIPT: &str = r#"
+local client = require("@lute/net/client")
+local server = require("@lute/net/server")
+local task = require("@lute/task")
+local running = server.serve({ port = 0, handler = function(request)
+	if request.path == "/late" then task.wait(0.01) end
+	return { status = 203 }
+end })
+client.request(`127.0.0.1:{running.port}/now?hidden`)
+client.request(`127.0.0.1:{running.port}/late`)
+running.close()
+pcall(client.request, `127.0.0.1:{running.port}/nobody`)
+"#;
 
 /// The fields but for those that differ from run to run.
 #[derive(Default)]
@@ -34,7 +76,7 @@ impl Visit for Line {
 
 impl Subscriber for Notes {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == observed::TARGET
+        metadata.target() == self.target
     }
 
     fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
@@ -65,26 +107,6 @@ impl Subscriber for Notes {
 
 #[test]
 fn a_host_that_subscribes_gets_a_span_and_an_event_for_each_request() {
-    let notes = Notes::default();
-    with_default(notes.clone(), || {
-        let runtime = Runtime::builder().build().unwrap();
-        let script = r#"
-local client = require("@lute/net/client")
-local server = require("@lute/net/server")
-local task = require("@lute/task")
-local running = server.serve({ port = 0, handler = function(request)
-	if request.path == "/late" then task.wait(0.01) end
-	return { status = 203 }
-end })
-client.request(`127.0.0.1:{running.port}/now?hidden`)
-client.request(`127.0.0.1:{running.port}/late`)
-running.close()
-"#;
-        runtime.load_source("script.luau", script, &[]).unwrap();
-        runtime.run().unwrap();
-        assert_eq!(runtime.uncaught_errors(), 0);
-    });
-    let lines = notes.0.lock().unwrap();
     let expected = ["/now", "/late"].map(|path| {
         [
             format!("span request method=\"GET\" path=\"{path}\""),
@@ -95,12 +117,20 @@ running.close()
             "exit".to_owned(),
         ]
     });
-    let mut lines = lines.clone();
-    // The order of an event's fields is tracing's own affair.
-    for line in lines.iter_mut().filter(|line| line.starts_with("event")) {
-        let mut fields: Vec<_> = line.split(' ').skip(1).collect();
-        fields.sort_unstable();
-        *line = format!("event {}", fields.join(" "));
-    }
-    assert_eq!(lines, expected.concat());
+    assert_eq!(told(observed::TARGET), expected.concat());
+}
+
+#[test]
+fn it_gets_an_event_for_each_request_that_a_client_sends() {
+    let lines = told(client::told::TARGET);
+    let [now, late, nobody] = lines.as_slice() else {
+        panic!("{lines:?}");
+    };
+    assert!(now.contains("path=\"/now\" status=203"), "{now}");
+    assert!(late.contains("path=\"/late\" status=203"), "{late}");
+    assert!(
+        nobody.contains("message=failed") && nobody.contains("refused"),
+        "{nobody}"
+    );
+    assert!(!now.contains("hidden"), "{now}");
 }
