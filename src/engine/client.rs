@@ -174,7 +174,7 @@ impl Client {
             let Some(redirect) = self.redirect(&request, &head, origin, &mut followed)? else {
                 return Ok(self.respond(request, exchange, head));
             };
-            body = self.leave(&request, exchange, head, &redirect).await?;
+            body = Box::pin(self.leave(&request, exchange, head, &redirect)).await?;
             redirect.apply(&mut request);
         }
     }
@@ -282,7 +282,8 @@ impl Client {
             let reused = kept.is_some();
             let transport = match kept.take() {
                 Some(transport) => transport,
-                None => self.connect(request, &destination, due).await?,
+                // Boxed, as what is rare and large would otherwise be moved about with every request.
+                None => Box::pin(self.connect(request, &destination, due)).await?,
             };
             let mut exchange = self
                 .begin(request, &destination, transport, body, expectation, due)
@@ -415,4 +416,19 @@ fn lacks_descriptors(error: &DialError) -> bool {
         return false;
     };
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_under_way_is_small() {
+        let engine = Engine::new(Rc::new(smol::LocalExecutor::new())).unwrap();
+        let client = Client::new(Dialer::new(engine));
+        let request = ClientRequest::get("http://127.0.0.1/".parse().unwrap());
+        let sending = client.send(request);
+        let size = size_of_val(&sending);
+        assert!(size <= 4096, "{size} bytes");
+    }
 }
