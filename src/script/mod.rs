@@ -11,6 +11,7 @@
 //! - [`interrupt`]: stops scripts that run for too long
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`natives`]: what is behind them; [`host_modules`]: the host's;
 //!   [`require`]: those from files
+//! - [`loading`]: starts scripts; [`problems`]: errors on their way out
 //! - [`calls`]: what the host calls; [`contained`]: its panics; [`settings`]: what it decides
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
 
@@ -28,10 +29,12 @@ pub mod host_modules;
 mod interrupt;
 mod json;
 mod kept_head;
+mod loading;
 mod luau;
 mod metrics;
 mod modules;
 mod natives;
+mod problems;
 mod raw_vm;
 mod request_options;
 mod require;
@@ -44,28 +47,24 @@ mod websocket;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    path::Path,
     rc::Rc,
     task::Waker,
     time::Instant,
 };
 
-use mlua::prelude::{
-    Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaThread, LuaValue, LuaVariadic,
-};
-use mlua::thread::ThreadStatus;
+use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaThread};
 
 pub use self::serve::Ports;
 use self::{
     body_source::Sources,
     calls::Calls,
-    contained::contained,
     handler::Exchanges,
     interrupt::Interrupt,
     modules::{HostFunctions, Modules, WebSocketFunctions},
+    problems::{describe, plain_message, script_frames},
     scheduler::Scheduler,
     serve::Servers,
-    settings::{ScriptError, Settings},
+    settings::Settings,
     testing::{Case, CaseResult, Selection, TestRun},
     websocket::Sockets,
 };
@@ -154,32 +153,6 @@ impl Script {
         Ok((lua, script))
     }
 
-    /// Starts a script file with `arguments` as its `...`; it runs up to its first wait.
-    ///
-    /// # Errors
-    /// A text for the user when the file can't be read or is no Luau. Errors of the running script go to the hook.
-    pub fn start_file(&self, path: &Path, arguments: &[String]) -> Result<(), String> {
-        let lua = self.lua().map_err(|error| plain_message(&error))?;
-        let name = require::chunk_name(path);
-        let chunk = require::compile(&lua, path, &name)?;
-        self.start(&lua, chunk, arguments)
-    }
-
-    /// As [`Self::start_file`], for a source that is no file; `name` stands in its errors.
-    ///
-    /// # Errors
-    /// As [`Self::start_file`].
-    pub fn start_source(
-        &self,
-        name: &str,
-        source: &str,
-        arguments: &[String],
-    ) -> Result<(), String> {
-        let lua = self.lua().map_err(|error| plain_message(&error))?;
-        let chunk = require::compile_text(&lua, source.as_bytes(), &format!("@{name}"))?;
-        self.start(&lua, chunk, arguments)
-    }
-
     /// Starts the test cases that scripts have registered; see [`testing::start`].
     ///
     /// # Errors
@@ -207,13 +180,6 @@ impl Script {
             Some(test) => testing::list(&self.lua()?, test),
             None => Ok(Vec::new()),
         }
-    }
-
-    /// Whether a script has not come to its end yet: it may register more test cases.
-    pub fn is_loading(&self) -> bool {
-        let mut loading = self.loading.borrow_mut();
-        loading.retain(is_unfinished);
-        !loading.is_empty()
     }
 
     /// What stops scripts that run for too long.
@@ -265,6 +231,11 @@ impl Script {
     /// Servers that listen or drain.
     pub fn servers(&self) -> usize {
         self.servers.count()
+    }
+
+    /// Open WebSockets.
+    pub fn websockets(&self) -> usize {
+        self.sockets.count()
     }
 
     /// What the servers have done so far.
@@ -346,24 +317,6 @@ impl Script {
             modules: Modules::new(native, half),
         });
         Ok(())
-    }
-
-    fn start(&self, lua: &Lua, chunk: LuaFunction, arguments: &[String]) -> Result<(), String> {
-        let thread = lua
-            .create_thread(chunk)
-            .map_err(|error| plain_message(&error))?;
-        let Some(luau) = self.luau.get() else {
-            return Err(GONE.to_owned());
-        };
-        let arguments: LuaVariadic<String> = arguments.iter().cloned().collect();
-        let mut loading = self.loading.borrow_mut();
-        loading.retain(is_unfinished);
-        loading.push(thread.clone());
-        drop(loading);
-        let _turn = self.interrupt.turn();
-        luau.drive
-            .call((thread, arguments))
-            .map_err(|error| plain_message(&error))
     }
 
     /// The functions of `luau/host.luau`.
@@ -452,59 +405,5 @@ impl Script {
         let _turn = self.interrupt.turn();
         let called = call(luau.modules.websockets()?);
         called.inspect_err(|error| self.report_failure(error)).ok()
-    }
-
-    /// Reports an error that no script caught.
-    pub fn report(&self, message: &str, traceback: &str) {
-        self.errors.set(self.errors.get() + 1);
-        let error = ScriptError {
-            message: message.to_owned(),
-            traceback: script_frames(traceback),
-        };
-        if let Err(text) = contained(|| (self.settings.on_error)(&error)) {
-            eprintln!("{error}\nthe error hook panicked: {text}");
-        }
-    }
-
-    /// Reports an error of the VM's own.
-    fn report_failure(&self, error: &LuaError) {
-        self.report(&plain_message(error), "");
-    }
-}
-
-/// A traceback without our own frames.
-fn script_frames(traceback: &str) -> String {
-    let frames = traceback
-        .lines()
-        .filter(|frame| !frame.contains(luau::CHUNK_PREFIX));
-    frames.collect::<Vec<_>>().join("\n")
-}
-
-fn is_unfinished(thread: &LuaThread) -> bool {
-    thread.status() == ThreadStatus::Resumable
-}
-
-/// A raised value's text.
-fn describe(problem: &LuaValue) -> String {
-    match problem {
-        LuaValue::Error(error) => plain_message(error),
-        other => other.to_string().unwrap_or_else(|_| {
-            format!("(an error whose __tostring fails: {})", other.type_name())
-        }),
-    }
-}
-
-/// An error's text without Rust's words and without a traceback.
-fn plain_message(error: &LuaError) -> String {
-    match error {
-        LuaError::RuntimeError(message)
-        | LuaError::SyntaxError { message, .. }
-        | LuaError::MemoryError(message) => message
-            .split("\nstack traceback:")
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
-        LuaError::CallbackError { cause, .. } => plain_message(cause),
-        other => other.to_string(),
     }
 }
