@@ -193,14 +193,13 @@ impl Script {
     /// When the VM itself fails.
     pub fn round(&self, limit: Option<Instant>) -> LuaResult<()> {
         self.scheduler.fire_timers();
-        if let Some(limit) = self.settings.limits.memory {
-            self.collect_in_time(limit)?;
-        }
+        self.collect_in_time()?;
         if !self.scheduler.is_ready() {
             return Ok(());
         }
+        let failed = |error: &LuaError| self.report_failure(error);
         self.scheduler
-            .round(&self.lua()?, limit, |error| self.report_failure(error))
+            .round(&self.lua()?, limit, failed, || self.collect_in_time())
     }
 
     /// Whether a coroutine can be resumed now.
@@ -278,7 +277,10 @@ impl Script {
 
     /// The VM collects its garbage when its memory has doubled, which may be beyond its limit: here when half of what was
     /// left is used.
-    fn collect_in_time(&self, limit: usize) -> LuaResult<()> {
+    fn collect_in_time(&self) -> LuaResult<()> {
+        let Some(limit) = self.settings.limits.memory else {
+            return Ok(());
+        };
         let lua = self.lua()?;
         let held = self.collected.get();
         let room = limit.saturating_sub(held) / 2;
