@@ -4,6 +4,7 @@ mod closing;
 mod framing;
 mod handshake;
 mod load;
+mod opening;
 mod raw;
 mod sending;
 
