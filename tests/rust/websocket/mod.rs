@@ -7,6 +7,7 @@ mod load;
 mod opening;
 mod raw;
 mod sending;
+mod ways;
 
 use crate::support::Server;
 
