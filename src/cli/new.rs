@@ -21,6 +21,7 @@ pub fn new(folder: &Path) -> ExitCode {
         Ok(()) => {
             println!("{shown} has a server (main.luau, app.luau) and its test (app.test.luau):\n");
             println!("    cd {shown}");
+            println!("    lute-net test");
             println!("    lute-net run --watch main.luau");
             ExitCode::SUCCESS
         }
