@@ -276,11 +276,7 @@ impl Client {
         due: Instant,
     ) -> Result<(Exchange, Head), ClientError> {
         let destination = Rc::new(self.destination(request)?);
-        let mut expectation = if body.is_large() {
-            Expectation::Continue
-        } else {
-            Expectation::None
-        };
+        let mut expectation = Expectation::before(&body, request.options.timeouts.read);
         let mut kept = self.pool.take(&destination);
         loop {
             let reused = kept.is_some();
@@ -294,7 +290,7 @@ impl Client {
             let outcome = poll_fn(|context| exchange.poll_head(context, &request.method)).await;
             let again = match &outcome {
                 // RFC 9110 §10.1.1: the server does not know the expectation.
-                Ok(head) if head.status == 417 && expectation == Expectation::Continue => {
+                Ok(head) if head.status == 417 && expectation != Expectation::None => {
                     expectation = Expectation::None;
                     true
                 }

@@ -5,6 +5,7 @@ mod async_h1;
 mod async_h1_evidence;
 mod cases;
 mod certificates;
+mod client;
 mod command;
 mod conformance;
 mod documents;

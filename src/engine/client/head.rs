@@ -78,7 +78,7 @@ pub fn encode(
         encode::field(out, name, value);
     }
     encode_framing(out, &request.method, body);
-    if expectation == Expectation::Continue {
+    if matches!(expectation, Expectation::Continue(_)) {
         encode::field(out, "Expect", "100-continue");
     }
     encode::end_of_head(out);

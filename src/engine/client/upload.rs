@@ -54,7 +54,7 @@ impl RequestBody {
     }
 
     /// Whether it is large, or of unknown size: worth asking the server first.
-    pub(super) fn is_large(&self) -> bool {
+    fn is_large(&self) -> bool {
         match self {
             Self::Bytes(bytes) => bytes.len() >= LARGE,
             Self::Streamed { .. } => true,
@@ -76,8 +76,18 @@ impl fmt::Debug for RequestBody {
 pub enum Expectation {
     /// The body follows its head.
     None,
-    /// It follows `100 Continue`.
-    Continue,
+    /// It follows `100 Continue`, or so much time without an answer.
+    Continue(Duration),
+}
+
+impl Expectation {
+    /// What is expected before `body` is sent to a server that may be silent for `patience`.
+    pub fn before(body: &RequestBody, patience: Duration) -> Self {
+        if !body.is_large() {
+            return Self::None;
+        }
+        Self::Continue(CONTINUE_PATIENCE.min(patience / 2))
+    }
 }
 
 /// What is still to be sent.
@@ -116,9 +126,9 @@ impl Upload {
         encode(&mut out, &body);
         let mut position = 0;
         let stage = match (expectation, &body) {
-            (Expectation::Continue, _) => {
+            (Expectation::Continue(patience), _) => {
                 let deadline = engine.deadlines().register();
-                deadline.set(deadline_after(Instant::now(), CONTINUE_PATIENCE));
+                deadline.set(deadline_after(Instant::now(), patience));
                 Stage::Asks(deadline)
             }
             (Expectation::None, RequestBody::Bytes(bytes)) if bytes.len() <= WITH_HEAD => {

@@ -1,0 +1,11 @@
+//! The client against servers of every kind. What a script sees of it is in `luau-tests/net/client*.test.luau`.
+
+mod connections;
+mod expectation;
+mod faults;
+mod messages;
+mod peer;
+mod peers;
+mod proxies;
+mod redirects;
+mod secure;

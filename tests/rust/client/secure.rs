@@ -1,0 +1,147 @@
+//! HTTPS, with certificates made here.
+
+use std::{rc::Rc, thread, time::Duration};
+
+use lute_net::engine::tls::ClientTlsOptions;
+
+use super::peer::Caller;
+use crate::{
+    certificates::{Authority, Issued},
+    support::Server,
+};
+
+fn serving(issued: &Issued, more: &str) -> Server {
+    let options = format!(
+        "tls = {{ certfilename = {:?}, keyfilename = {:?}, {more} }},",
+        issued.certificate, issued.key
+    );
+    Server::with_options(&options, "return `{request.secure} {request.headers.host}`")
+}
+
+fn url(server: &Server) -> String {
+    format!("https://localhost:{}/", server.port)
+}
+
+fn trusting(authority: &Authority) -> Caller {
+    let mut caller = Caller::new();
+    caller.options.tls = Rc::new(ClientTlsOptions {
+        cafilename: Some(authority.certificate()),
+        ..ClientTlsOptions::default()
+    });
+    caller
+}
+
+#[test]
+fn a_server_of_a_trusted_authority_is_spoken_to_and_its_connection_kept() {
+    let authority = Authority::new();
+    let server = serving(&authority.issue("server"), "");
+    let caller = trusting(&authority);
+    for _ in 0..3 {
+        let answer = caller.get(&url(&server)).unwrap();
+        let expected = format!("true localhost:{}", server.port);
+        assert_eq!(String::from_utf8(answer.body).unwrap(), expected);
+        assert_eq!(caller.client.pool().len(), 1);
+    }
+    let by_address = format!("https://127.0.0.1:{}/", server.port);
+    assert_eq!(caller.get(&by_address).unwrap().status, 200);
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_said() {
+    let authority = Authority::new();
+    let (trusting, doubting) = (trusting(&authority), Caller::new());
+    for (caller, issued, problem) in [
+        (&trusting, authority.issue_expired("expired"), "has expired"),
+        (
+            &trusting,
+            authority.issue_for_another_host("other"),
+            "is for another host",
+        ),
+        (
+            &doubting,
+            authority.issue("good"),
+            "was issued by an unknown authority",
+        ),
+        (
+            &doubting,
+            authority.issue_self_signed("self"),
+            "is self-signed",
+        ),
+    ] {
+        let server = serving(&issued, "");
+        let expected = format!("the certificate of localhost {problem}");
+        assert_eq!(caller.get(&url(&server)).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn connections_of_other_tls_settings_are_not_used() {
+    let authority = Authority::new();
+    let server = serving(&authority.issue("server"), "");
+    let mut caller = trusting(&authority);
+    caller.get(&url(&server)).unwrap();
+    caller.options.tls = Rc::default();
+    let problem = caller.get(&url(&server)).unwrap_err();
+    assert!(
+        problem.ends_with("was issued by an unknown authority"),
+        "{problem}"
+    );
+    caller.options.tls = Rc::new(ClientTlsOptions {
+        insecure: true,
+        ..ClientTlsOptions::default()
+    });
+    assert_eq!(caller.get(&url(&server)).unwrap().status, 200);
+    assert_eq!(caller.client.pool().len(), 2);
+}
+
+#[test]
+fn a_client_shows_its_certificate_to_a_server_that_asks() {
+    let authority = Authority::new();
+    let ca = authority.certificate();
+    let server = serving(&authority.issue("server"), &format!("cafilename = {ca:?}"));
+    let client = authority.issue("client");
+    let mut caller = trusting(&authority);
+    let problem = caller.get(&url(&server)).unwrap_err();
+    assert!(problem.contains("certificate required"), "{problem}");
+    caller.options.tls = Rc::new(ClientTlsOptions {
+        cafilename: Some(ca),
+        certfilename: Some(client.certificate),
+        keyfilename: Some(client.key),
+        ..ClientTlsOptions::default()
+    });
+    assert_eq!(caller.get(&url(&server)).unwrap().status, 200);
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let mut caller = Caller::new();
+    caller.options.tls = Rc::new(ClientTlsOptions {
+        cafilename: Some("/no/such/file".into()),
+        ..ClientTlsOptions::default()
+    });
+    let server = Server::with_handler("return ''");
+    let problem = caller.get(&url(&server)).unwrap_err();
+    assert!(problem.contains("/no/such/file"), "{problem}");
+}
+
+#[test]
+fn a_server_that_speaks_no_tls_is_named_so() {
+    let server = Server::with_handler("return ''");
+    let problem = Caller::new().get(&url(&server)).unwrap_err();
+    assert_eq!(problem, "localhost does not speak TLS on this port");
+}
+
+#[test]
+fn a_server_that_never_shakes_hands_is_given_up() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let held = thread::spawn(move || listener.accept());
+    let mut caller = Caller::new();
+    caller.options.timeouts.connect = Duration::from_millis(100);
+    let problem = caller
+        .get(&format!("https://localhost:{port}/"))
+        .unwrap_err();
+    let expected = format!("connecting to localhost:{port} timed out after 0.1 s");
+    assert_eq!(problem, expected);
+    drop(held);
+}
