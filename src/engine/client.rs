@@ -26,7 +26,7 @@
 
 mod body;
 mod clock;
-mod content_coding;
+pub mod content_coding;
 mod error;
 mod exchange;
 mod fields;

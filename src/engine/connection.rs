@@ -19,7 +19,7 @@ use tracing::debug;
 use super::{
     answer::Shape,
     deadlines::Deadline,
-    exchange::Exchange,
+    exchange::{After, Exchange},
     intake::{Held, Intake, Refusal, RefusalBody, Taken},
     limits::{FIRST_REQUEST_AT_END, SLOWEST_BODY},
     server::{self, Activity, ServerContext},
@@ -27,6 +27,7 @@ use super::{
     timers::deadline_after,
     transport::Transport,
     upload::{Coming, Upload},
+    websocket::{Pump, PumpOptions, Role, Upgrade},
 };
 use crate::wire::{FieldStorage, Parsed, RequestHead, parse_request};
 
@@ -75,6 +76,8 @@ pub(super) enum Next<S: Service> {
     Stream(Streamed, Exchange<S>),
     /// Read what is left of a request's body, since its answer did not need it.
     Skip(Box<Coming>),
+    /// Become a WebSocket, once the answer that says so is sent.
+    Upgrade(Box<Upgrade>),
     /// End the connection gracefully.
     Close,
     /// The client is gone.
@@ -103,9 +106,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Serves the client until it leaves or has to. What is held while it is idle is kept small: the future is little more
-    /// than a pointer.
-    pub(super) async fn run(&mut self) {
+    /// Serves the client until it leaves or has to, or wants a WebSocket. What is held while it is idle is kept small: the
+    /// future is little more than a pointer.
+    pub(super) async fn run(&mut self) -> Option<Box<Upgrade>> {
         self.enter(Phase::Fresh);
         loop {
             let next = match poll_fn(|context| self.poll_turn(context)).await {
@@ -116,15 +119,31 @@ impl<S: Service> Connection<S> {
                     }
                     continue;
                 }
-                Ok(Next::Gone) | Err(_) => return,
+                Ok(Next::Gone) | Err(_) => return None,
                 Ok(next) => next,
             };
             self.set_activity(Activity::Busy);
-            if !Box::pin(self.proceed(next)).await {
-                return;
+            match Box::pin(self.proceed(next)).await {
+                After::Request => self.enter_phase(),
+                After::End => return None,
+                After::Upgrade(upgrade) => return Some(upgrade),
             }
-            self.enter_phase();
         }
+    }
+
+    /// The connection as a WebSocket.
+    pub(super) fn into_websocket(self, upgrade: Upgrade) -> Option<Pump> {
+        self.deadline.clear();
+        let options = PumpOptions {
+            transport: self.transport,
+            role: Role::Server,
+            remote: self.remote,
+            input: self.input,
+            counters: Some(self.context.counters.clone()),
+        };
+        let pump = Pump::new(&self.context.engine, self.deadline, upgrade, options)?;
+        self.context.set_websocket(self.key, pump.socket());
+        Some(pump)
     }
 
     /// Reads once, answers what is whole, and writes what can be written.
@@ -311,6 +330,7 @@ impl<S: Service> Connection<S> {
                 }
                 Next::Stream(streamed, exchange(number, upload))
             }
+            Reply::Upgraded(upgrade) => Next::Upgrade(upgrade),
             Reply::Written { persistent: false } => Next::Close,
             Reply::Written { persistent: true } => upload.after_answer(),
         }

@@ -15,38 +15,46 @@ use super::{
     connection::{CONTINUE, Connection, Next},
     intake::Held,
     limits::LINGER,
+    lingering,
     service::{Answer, BodySource, Rest, Service, StreamFraming, Streamed},
     timers::deadline_after,
     transport::Presence,
     upload::Upload,
+    websocket::Upgrade,
 };
 use crate::wire::encode;
 
 impl<S: Service> Connection<S> {
-    /// Does what comes next until the connection can read its next request; false when there is none.
-    pub(super) async fn proceed(&mut self, mut next: Next<S>) -> bool {
+    /// Does what comes next until the connection can read its next request, or there is none.
+    pub(super) async fn proceed(&mut self, mut next: Next<S>) -> After {
         loop {
             let step = match next {
-                Next::Gone => return false,
+                Next::Gone => return After::End,
                 Next::Read | Next::Send => self.flush().await.map(|()| None),
                 Next::Close => {
                     // The client may be gone by now: then there is nothing left to end.
                     let _ = self.end().await;
-                    return false;
+                    return After::End;
+                }
+                Next::Upgrade(upgrade) => {
+                    return match self.flush().await {
+                        Ok(()) => After::Upgrade(upgrade),
+                        Err(_) => After::End,
+                    };
                 }
                 Next::Skip(body) => self.skip(body).await.map(Some),
                 Next::Await(exchange) => self.answer_later(exchange).await.map(Some),
                 Next::Stream(streamed, exchange) => self.stream(streamed, exchange).await.map(Some),
             };
             next = match step {
-                Err(_) => return false,
+                Err(_) => return After::End,
                 Ok(Some(next)) => next,
-                Ok(None) if self.input.is_empty() => return true,
+                Ok(None) if self.input.is_empty() => return After::Request,
                 Ok(None) => {
                     let handled = poll_fn(|context| Poll::Ready(self.handle_kept(context))).await;
                     match handled {
-                        Err(_) => return false,
-                        Ok(Next::Read) if self.unsent.is_empty() => return true,
+                        Err(_) => return After::End,
+                        Ok(Next::Read) if self.unsent.is_empty() => return After::Request,
                         Ok(next) => next,
                     }
                 }
@@ -68,6 +76,10 @@ impl<S: Service> Connection<S> {
         self.queue(answer.bytes);
         match answer.rest {
             Rest::Body(streamed) => return Ok(Next::Stream(streamed, exchange)),
+            Rest::Upgrade(upgrade) => {
+                exchange.finish();
+                return Ok(Next::Upgrade(upgrade));
+            }
             Rest::Close => {
                 exchange.finish();
                 return Ok(Next::Close);
@@ -241,21 +253,13 @@ impl<S: Service> Connection<S> {
         self.input = Vec::new();
         self.deadline.set(deadline_after(Instant::now(), LINGER));
         poll_fn(|context| {
-            if self.deadline.poll_expired(context) {
-                return Poll::Ready(Ok(()));
-            }
-            self.transport.poll_finish(context)
+            lingering::poll_end_sending(&mut self.transport, &self.deadline, context)
         })
         .await?;
         loop {
             let ended = poll_fn(|context| {
-                if self.deadline.poll_expired(context) {
-                    return Poll::Ready(Ok(true));
-                }
-                let mut buffer = self.context.engine.buffers().take_read();
-                let read = self.transport.poll_read(context, &mut buffer);
-                self.context.engine.buffers().return_read(buffer);
-                read.map_ok(|count| count == 0)
+                let buffers = self.context.engine.buffers();
+                lingering::poll_drop_input(&mut self.transport, &self.deadline, buffers, context)
             })
             .await?;
             if ended {
@@ -264,6 +268,16 @@ impl<S: Service> Connection<S> {
             yield_now().await;
         }
     }
+}
+
+/// What comes after an answer.
+pub(super) enum After {
+    /// The next request.
+    Request,
+    /// Nothing: the connection has ended.
+    End,
+    /// The connection becomes a WebSocket.
+    Upgrade(Box<Upgrade>),
 }
 
 /// A request whose answer is made or sent while its connection waits. Dropped before [`Self::finish`], it tells the service

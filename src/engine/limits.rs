@@ -65,3 +65,36 @@ impl Default for Timeouts {
         }
     }
 }
+
+/// What a WebSocket is granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocketLimits {
+    /// Bytes of a message: 16 MiB. Beyond it the connection is closed with 1009.
+    pub message: usize,
+    /// Bytes that wait to be sent: 16 MiB. A message beyond it is dropped.
+    pub queue: usize,
+    /// Messages that the receiver has not done with: 64. Beyond it nothing is read.
+    pub held: usize,
+    /// How long nothing may come before a ping asks whether the other end is there: 60 s.
+    pub ping: Duration,
+    /// How long nothing may come at all: 120 s, then the connection is ended.
+    pub idle: Duration,
+    /// How long the other end may take nothing of what waits: 60 s, then the connection is ended.
+    pub write: Duration,
+}
+
+/// How long the other end has for its close frame after ours.
+pub const CLOSE_HANDSHAKE: Duration = Duration::from_secs(10);
+
+impl Default for WebSocketLimits {
+    fn default() -> Self {
+        Self {
+            message: 16 * 1024 * 1024,
+            queue: 16 * 1024 * 1024,
+            held: 64,
+            ping: Duration::from_secs(60),
+            idle: Duration::from_secs(120),
+            write: Duration::from_secs(60),
+        }
+    }
+}

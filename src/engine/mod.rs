@@ -11,6 +11,7 @@
 //!   `upload`: bodies that come meanwhile
 //! - [`service`]: what is asked of whoever answers; [`answer`]: writes a response
 //! - [`tls`]: encryption; [`files`]: what a request for a file is answered with; [`file_body`]: a file's bytes in pieces
+//! - [`websocket`]: what a connection can become; `lingering`: its last moments
 //! - [`client`]: sends a request; [`dialer`]: connects to a host, through proxies and with TLS; [`pool`]: keeps connections for
 //!   the next one
 //! - [`policy`]: where a program may connect to and listen; [`quota`]: how many connections it may have
@@ -28,6 +29,7 @@ pub mod file_body;
 pub mod files;
 pub mod intake;
 pub mod limits;
+mod lingering;
 pub mod listener;
 pub mod measures;
 pub mod observed;
@@ -42,6 +44,7 @@ pub mod timers;
 pub mod tls;
 pub mod transport;
 mod upload;
+pub mod websocket;
 
 use std::{
     future::Future,
@@ -56,7 +59,7 @@ use smol::{LocalExecutor, Task};
 
 use self::{
     buffers::Buffers, clock::Clock, deadlines::Deadlines, quota::Quota, reactor::Reactor,
-    timers::Timers,
+    timers::Timers, websocket::Readers,
 };
 
 /// Tasks run in one go before timers and sockets are looked at again, so that tasks that wake each other starve nobody.
@@ -71,6 +74,7 @@ pub struct Engine {
     buffers: Buffers,
     clock: Clock,
     connections: Rc<Quota>,
+    websocket_readers: Readers,
 }
 
 impl Engine {
@@ -87,6 +91,7 @@ impl Engine {
             buffers: Buffers::default(),
             clock: Clock::default(),
             connections: Rc::default(),
+            websocket_readers: Readers::default(),
         }))
     }
 
@@ -113,6 +118,11 @@ impl Engine {
     /// The time of this turn.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What reads WebSocket frames.
+    pub fn websocket_readers(&self) -> &Readers {
+        &self.websocket_readers
     }
 
     /// The connections of servers and clients together.

@@ -61,7 +61,7 @@ impl<S: Service> Observed<S> {
             .in_scope(|| self.service.respond(request, out));
         observation.answered(out.get(start..).unwrap_or_default());
         match reply {
-            Reply::Written { .. } => {
+            Reply::Written { .. } | Reply::Upgraded(_) => {
                 observation.end(&self.measures);
                 reply
             }

@@ -29,7 +29,11 @@ use super::{
     timers::deadline_after,
     tls::{ServerTls, TlsStream},
     transport::Transport,
+    websocket::WebSocket,
 };
+
+/// The close code of a WebSocket whose server stops (RFC 6455 §7.4.1).
+const GOING_AWAY: u16 = 1001;
 
 /// The `tracing` target of servers and their connections.
 pub const TARGET: &str = "lute_net::server";
@@ -79,6 +83,16 @@ pub(super) struct ServerContext<S> {
 impl<S: Service> ServerContext<S> {
     pub(super) fn is_draining(&self) -> bool {
         self.connections.draining.get()
+    }
+
+    /// The connection is a WebSocket from now on.
+    pub(super) fn set_websocket(&self, key: usize, socket: &Rc<WebSocket>) {
+        if let Some(entry) = self.connections.entries.borrow_mut().get_mut(key) {
+            entry.websocket = Some(socket.clone());
+        }
+        if self.is_draining() {
+            socket.close(GOING_AWAY, "");
+        }
     }
 
     pub(super) fn set_activity(&self, key: usize, activity: Activity) {
@@ -138,6 +152,15 @@ impl Server {
         self.connections.entries.borrow().len()
     }
 
+    /// Those of them that are WebSockets.
+    pub fn websockets(&self) -> usize {
+        let entries = self.connections.entries.borrow();
+        entries
+            .iter()
+            .filter(|(_, entry)| entry.websocket.is_some())
+            .count()
+    }
+
     /// What it has done so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -149,7 +172,7 @@ impl Server {
     }
 
     /// Stops listening and lets what runs finish: clients that the system has accepted are still served if they ask soon, idle
-    /// connections close, others after their next answer.
+    /// connections close, others after their next answer, and WebSockets are told that the server goes away (1001).
     pub fn drain(&self) {
         if self.connections.draining.replace(true) {
             return;
@@ -199,6 +222,7 @@ struct Entry {
     task: Option<Task<()>>,
     activity: Activity,
     deadline: usize,
+    websocket: Option<Rc<WebSocket>>,
 }
 
 /// What a connection's end would cut off.
@@ -230,6 +254,7 @@ impl Connections {
             task: None,
             activity: Activity::Fresh,
             deadline: deadline.index(),
+            websocket: None,
         };
         let key = self.entries.borrow_mut().insert(entry);
         let task = match context.tls {
@@ -239,8 +264,15 @@ impl Connections {
                     Connection::new(context.clone(), transport, remote, deadline, key);
                 // Nothing but the connection is moved in: an async block keeps a copy of all it was given.
                 context.engine.spawn(async move {
-                    connection.run().await;
-                    connection.context.connections.forget(key);
+                    if let Some(upgrade) = connection.run().await {
+                        let context = connection.context.clone();
+                        if let Some(pump) = connection.into_websocket(*upgrade) {
+                            Box::pin(pump.run()).await;
+                        }
+                        context.connections.forget(key);
+                    } else {
+                        connection.context.connections.forget(key);
+                    }
                 })
             }
             Some(_) => {
@@ -264,6 +296,10 @@ impl Connections {
     fn end_idle(&self) {
         let first_request = deadline_after(Instant::now(), FIRST_REQUEST_AT_END);
         for (_, entry) in self.entries.borrow().iter() {
+            if let Some(websocket) = &entry.websocket {
+                websocket.close(GOING_AWAY, "");
+                continue;
+            }
             match entry.activity {
                 Activity::Fresh => self.deadlines.bring_forward(entry.deadline, first_request),
                 Activity::Busy => {}
@@ -322,9 +358,12 @@ async fn serve_tls<S: Service>(
 ) {
     if let Some(stream) = Box::pin(handshake(&context, socket, &deadline)).await {
         let transport = Transport::Tls(Box::new(stream));
-        Connection::new(context.clone(), transport, remote, deadline, key)
-            .run()
-            .await;
+        let mut connection = Connection::new(context.clone(), transport, remote, deadline, key);
+        if let Some(upgrade) = connection.run().await
+            && let Some(pump) = connection.into_websocket(*upgrade)
+        {
+            Box::pin(pump.run()).await;
+        }
     }
     context.connections.forget(key);
 }

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{answer::Shape, intake::Refusal};
+use super::{answer::Shape, intake::Refusal, websocket::Upgrade};
 use crate::wire::RequestHead;
 
 /// Answers the requests of a server's connections.
@@ -115,6 +115,8 @@ pub enum Reply {
     Streamed(u64, Streamed),
     /// The answer comes later, under this number.
     Later(u64),
+    /// The answer is written, and the connection becomes a WebSocket.
+    Upgraded(Box<Upgrade>),
 }
 
 /// An answer that came later.
@@ -133,6 +135,8 @@ pub enum Rest {
     Close,
     /// The body.
     Body(Streamed),
+    /// A WebSocket.
+    Upgrade(Box<Upgrade>),
 }
 
 /// A body that is sent as it is made.

@@ -1,40 +1,45 @@
 //! A script's handler as the engine sees it: a request becomes a call, and what that returns a response.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     future::poll_fn,
     rc::Weak,
     task::{Context, Poll, Waker},
 };
 
-use mlua::prelude::{LuaFunction, LuaString, LuaTable, LuaValue};
+use mlua::prelude::{LuaFunction, LuaTable, LuaValue};
 
 use super::{
     Script,
+    encoding::{PlainAnswer, take_source, write_answer},
     raw_vm::{self, Called, Part},
     scheduler::Delivery,
 };
 use crate::engine::{
-    answer::{AnswerError, AnswerWriter, Shape},
-    clock::Clock,
+    answer::Shape,
     intake::Refusal,
-    service::{Answer, BodyPart, BodySource, Reply, Request, RequestBody, Rest, Service, Streamed},
+    service::{Answer, BodyPart, Reply, Request, RequestBody, Rest, Service},
+    websocket::{Upgrade, handshake::ClientHandshake},
 };
-
-/// What a client is told when its handler failed; the script's error goes to the error hook.
-const FAILED: &str = "the server failed to answer";
 
 /// The exchanges that are not over, by number.
 #[derive(Default)]
 pub struct Exchanges {
     open: RefCell<HashMap<u64, Exchange>>,
+    /// The exchange whose handler has not yielded yet; 0 when there is none.
+    current: Cell<u64>,
+    /// The WebSocket that its client asks for.
+    handshake: RefCell<Option<ClientHandshake>>,
+    /// The answer that makes it one.
+    upgraded: RefCell<Option<(Vec<u8>, Box<Upgrade>)>>,
 }
 
 /// An exchange whose handler waits, or may wait for the request's body, or whose answer's body is sent.
 struct Exchange {
     shape: Shape,
     shape_once_read: Shape,
+    handshake: Option<ClientHandshake>,
     answer: Option<Answer>,
     connection: Option<Waker>,
     client_ended: bool,
@@ -63,10 +68,57 @@ impl Exchanges {
             .is_none_or(|exchange| exchange.client_ended)
     }
 
+    /// The WebSocket that the client of an exchange asks for, while it has no answer.
+    pub fn handshake(&self, number: u64) -> Option<ClientHandshake> {
+        if self.current.get() == number {
+            return self.handshake.borrow().clone();
+        }
+        let exchanges = self.open.borrow();
+        let exchange = exchanges.get(&number)?;
+        exchange
+            .handshake
+            .clone()
+            .filter(|_| exchange.answer.is_none())
+    }
+
+    /// Answers an exchange that has a [`Self::handshake`] with `bytes`: its connection becomes a WebSocket.
+    pub fn upgrade(&self, number: u64, bytes: Vec<u8>, upgrade: Box<Upgrade>) {
+        if self.current.get() == number {
+            self.handshake.take();
+            self.upgraded.replace(Some((bytes, upgrade)));
+            return;
+        }
+        if let Some(exchange) = self.open.borrow_mut().get_mut(&number) {
+            exchange.answer = Some(Answer {
+                bytes,
+                rest: Rest::Upgrade(upgrade),
+            });
+            exchange.connection.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// The handler of an exchange is called.
+    fn begin(&self, number: u64, request: &Request<'_>) {
+        self.current.set(number);
+        *self.handshake.borrow_mut() = if request.head.upgrade() {
+            ClientHandshake::of(request.head)
+        } else {
+            None
+        };
+    }
+
+    /// The handler has returned or waits; the answer, if it was upgraded.
+    fn end_call(&self) -> Option<(Vec<u8>, Box<Upgrade>)> {
+        self.current.set(0);
+        self.upgraded.take()
+    }
+
     /// Takes a handler's late answer. When its client is gone, the function that would have made its body learns that.
     pub fn answer(&self, script: &Script, number: u64, answer: HandlerAnswer) {
         let exchanges = self.open.borrow();
         let exchange = exchanges.get(&number);
+        // One that was upgraded has its answer.
+        let exchange = exchange.filter(|exchange| exchange.answer.is_none());
         let known = exchange.map(|exchange| (exchange.shape, exchange.broken.clone()));
         drop(exchanges);
         let Some((shape, broken)) = known else {
@@ -131,6 +183,7 @@ impl Exchanges {
         let make = || Exchange {
             shape: request.shape,
             shape_once_read: request.shape_once_read,
+            handshake: None,
             answer: None,
             connection: None,
             client_ended: false,
@@ -140,7 +193,9 @@ impl Exchanges {
             },
             broken: None,
         };
-        self.open.borrow_mut().entry(number).or_insert_with(make);
+        let mut open = self.open.borrow_mut();
+        let exchange = open.entry(number).or_insert_with(make);
+        exchange.handshake = self.handshake.take();
     }
 
     fn remove(&self, number: u64) -> bool {
@@ -200,6 +255,8 @@ impl Service for LuauService {
         if streamed {
             script.exchanges.keep(number, request);
         }
+        script.exchanges.begin(number, request);
+        let answered_before = out.len();
         let mut plain = PlainAnswer::into(out, request.shape, script.engine.clock());
         let called = {
             let _turn = script.interrupt.turn();
@@ -207,6 +264,16 @@ impl Service for LuauService {
             raw_vm::call_handler(&self.dispatch, number, request, &mut write)
         };
         let mut rest = plain.end();
+        if let Some((bytes, upgrade)) = script.exchanges.end_call() {
+            // What else the handler has answered goes nowhere.
+            if let Ok(Called::Answered(answer)) = &called {
+                drop(take_source(&script, answer));
+            }
+            out.truncate(answered_before);
+            out.extend_from_slice(&bytes);
+            script.exchanges.remove(number);
+            return Reply::Upgraded(upgrade);
+        }
         let answer = match called {
             Ok(Called::Written) => None,
             Ok(Called::Answered(answer)) => Some(answer),
@@ -320,184 +387,4 @@ impl Service for LuauService {
             exchange.shape = exchange.shape.last();
         }
     }
-}
-
-/// Encodes a handler's answer, or a 500 in its place when there is none or it can't be sent.
-fn write_answer(
-    script: &Script,
-    number: u64,
-    shape: Shape,
-    answer: HandlerAnswer,
-    out: &mut Vec<u8>,
-) -> Rest {
-    let date = script.engine.clock().date();
-    if let Some(status) = answer.status {
-        match try_write(script, shape, status, &answer, &date, out) {
-            Ok(rest) => return rest,
-            Err(problem) => {
-                let problem = format!("cannot send the handler's answer: {problem}");
-                script.unsendable(number, answer.request.as_ref(), &problem);
-            }
-        }
-    }
-    let written = AnswerWriter::begin(out, shape, 500).and_then(|mut writer| {
-        writer.field(b"Content-Type", b"text/plain")?;
-        writer.finish(&date, FAILED.as_bytes())
-    });
-    after(written.unwrap_or(false))
-}
-
-fn try_write(
-    script: &Script,
-    shape: Shape,
-    status: i64,
-    answer: &HandlerAnswer,
-    date: &str,
-    out: &mut Vec<u8>,
-) -> Result<Rest, String> {
-    let source = take_source(script, answer);
-    let mut writer = AnswerWriter::begin(out, shape, status).map_err(shown)?;
-    if let Some(headers) = &answer.headers {
-        for pair in headers.pairs::<LuaValue, LuaValue>() {
-            let (name, value) = pair.map_err(|error| error.to_string())?;
-            let LuaValue::String(name) = name else {
-                return Err(writer.give_up(format!(
-                    "header names must be strings, not {}",
-                    name.type_name()
-                )));
-            };
-            write_values(&mut writer, &name, value)?;
-        }
-    }
-    match (source, &answer.body) {
-        (Some(source), _) => finish_streamed(writer, source, date),
-        (None, LuaValue::String(body)) => writer
-            .finish(date, &body.as_bytes())
-            .map(after)
-            .map_err(shown),
-        (None, _) => writer.finish(date, b"").map(after).map_err(shown),
-    }
-}
-
-/// What makes the answer's body, if that is not a string; none inside when the source was taken before.
-fn take_source(script: &Script, answer: &HandlerAnswer) -> Option<Option<Box<dyn BodySource>>> {
-    let number = answer.body.as_u64();
-    number.map(|number| script.sources.take(number))
-}
-
-/// Writes an answer of strings alone while the VM hands out its parts.
-struct PlainAnswer<'o> {
-    out: Option<&'o mut Vec<u8>>,
-    shape: Shape,
-    clock: &'o Clock,
-    writer: Option<AnswerWriter<'o>>,
-    rest: Rest,
-}
-
-impl<'o> PlainAnswer<'o> {
-    fn into(out: &'o mut Vec<u8>, shape: Shape, clock: &'o Clock) -> Self {
-        Self {
-            out: Some(out),
-            shape,
-            clock,
-            writer: None,
-            rest: Rest::Close,
-        }
-    }
-
-    /// Whether the part could be written.
-    fn write(&mut self, part: Part<'_>) -> bool {
-        match part {
-            Part::Status(status) => {
-                let out = self.out.take();
-                self.writer = out.and_then(|out| AnswerWriter::begin(out, self.shape, status).ok());
-                self.writer.is_some()
-            }
-            Part::Field(name, value) => {
-                let writer = self.writer.as_mut();
-                writer.is_some_and(|writer| writer.field(name, value).is_ok())
-            }
-            Part::Body(body) => {
-                let finished = self
-                    .writer
-                    .take()
-                    .map(|writer| writer.finish(&self.clock.date(), body));
-                let Some(Ok(persistent)) = finished else {
-                    return false;
-                };
-                self.rest = after(persistent);
-                true
-            }
-        }
-    }
-
-    /// Takes back what was not finished.
-    fn end(self) -> Rest {
-        if let Some(mut writer) = self.writer {
-            writer.give_up(String::new());
-        }
-        self.rest
-    }
-}
-
-fn after(persistent: bool) -> Rest {
-    if persistent { Rest::Next } else { Rest::Close }
-}
-
-fn finish_streamed(
-    mut writer: AnswerWriter<'_>,
-    source: Option<Box<dyn BodySource>>,
-    date: &str,
-) -> Result<Rest, String> {
-    let Some(source) = source else {
-        return Err(writer.give_up("its body was sent already".to_owned()));
-    };
-    Ok(match writer.finish_streamed(date) {
-        (Some(framing), persistent) => Rest::Body(Streamed {
-            source,
-            framing,
-            persistent,
-        }),
-        (None, persistent) => after(persistent),
-    })
-}
-
-/// A header's string, or each of its list of strings.
-fn write_values(
-    writer: &mut AnswerWriter<'_>,
-    name: &LuaString,
-    value: LuaValue,
-) -> Result<(), String> {
-    match value {
-        LuaValue::String(value) => writer
-            .field(&name.as_bytes(), &value.as_bytes())
-            .map_err(shown),
-        LuaValue::Table(values) => {
-            for value in values.sequence_values::<LuaValue>() {
-                match value {
-                    Ok(LuaValue::String(value)) => {
-                        writer
-                            .field(&name.as_bytes(), &value.as_bytes())
-                            .map_err(shown)?;
-                    }
-                    _ => {
-                        let problem =
-                            format!("the list for header '{}' must hold strings", name.display());
-                        return Err(writer.give_up(problem));
-                    }
-                }
-            }
-            Ok(())
-        }
-        other => {
-            let (name, kind) = (name.display(), other.type_name());
-            Err(writer.give_up(format!(
-                "header '{name}' must be a string or a list, not {kind}"
-            )))
-        }
-    }
-}
-
-fn shown(error: AnswerError) -> String {
-    error.to_string()
 }

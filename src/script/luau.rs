@@ -47,6 +47,10 @@ pub const ANSWERS: Source = source!("answers.luau");
 pub const METRICS: Source = source!("metrics.luau");
 /// `@lute/net/server`.
 pub const SERVER: Source = source!("server.luau");
+/// WebSockets of both sides.
+pub const WEBSOCKET: Source = source!("websocket.luau");
+/// The server's side of them.
+pub const SERVER_WEBSOCKET: Source = source!("server_websocket.luau");
 /// The host's modules and calls.
 pub const HOST: Source = source!("host.luau");
 /// `print`.

@@ -60,6 +60,7 @@ impl Text {
             "Open connections",
             server.connections() as u64,
         );
+        self.gauge("websockets", "Open WebSockets", server.websockets() as u64);
         self.counter(
             "received_bytes_total",
             "Bytes read from clients",

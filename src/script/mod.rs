@@ -3,12 +3,14 @@
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
 //! - [`fetch`]: `client.request` and `client.stream`; [`request_options`]: what they are given
-//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`kept_head`]: a request's head for it; [`raw_vm`]: the VM's
+//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`encoding`]: writes its answers; [`kept_head`]: a request's head; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
 //! - [`json`] is `@std/json`
+//! - [`websocket`]: WebSockets of both sides
 //! - [`interrupt`]: stops scripts that run for too long
-//! - [`testing`]: `@std/test`; [`modules`]: ours; [`host_modules`]: the host's; [`require`]: those from files
+//! - [`testing`]: `@std/test`; [`modules`]: ours; [`natives`]: what is behind them; [`host_modules`]: the host's;
+//!   [`require`]: those from files
 //! - [`calls`]: what the host calls; [`contained`]: its panics; [`settings`]: what it decides
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
 
@@ -18,6 +20,7 @@ pub mod async_h1;
 mod body_source;
 pub mod calls;
 pub mod contained;
+mod encoding;
 mod environment;
 mod fetch;
 mod handler;
@@ -28,6 +31,7 @@ mod kept_head;
 mod luau;
 mod metrics;
 mod modules;
+mod natives;
 mod raw_vm;
 mod request_options;
 mod require;
@@ -36,6 +40,7 @@ mod serve;
 pub mod settings;
 pub mod testing;
 mod time;
+mod websocket;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -57,11 +62,12 @@ use self::{
     contained::contained,
     handler::Exchanges,
     interrupt::Interrupt,
-    modules::{HostFunctions, Modules},
+    modules::{HostFunctions, Modules, WebSocketFunctions},
     scheduler::Scheduler,
     serve::Servers,
     settings::{ScriptError, Settings},
     testing::{Case, CaseResult, Selection, TestRun},
+    websocket::Sockets,
 };
 use crate::engine::{Engine, client::Client, counters::Counted, dialer::Dialer};
 
@@ -78,6 +84,7 @@ pub struct Script {
     servers: Servers,
     exchanges: Exchanges,
     sources: Sources,
+    sockets: Sockets,
     calls: Calls,
     counter: Cell<u64>,
     settings: Settings,
@@ -113,6 +120,7 @@ impl Script {
             servers: Servers::new(settings.ports),
             exchanges: Exchanges::default(),
             sources: Sources::default(),
+            sockets: Sockets::default(),
             calls: Calls::default(),
             counter: Cell::new(0),
             settings,
@@ -229,9 +237,9 @@ impl Script {
         self.scheduler.is_ready()
     }
 
-    /// Whether anything is left: a ready or waiting coroutine, or a listening server.
+    /// Whether anything is left: a ready or waiting coroutine, a listening server or an open WebSocket.
     pub fn is_busy(&self) -> bool {
-        self.scheduler.is_busy() || self.servers.count() > 0
+        self.scheduler.is_busy() || self.servers.count() > 0 || self.sockets.count() > 0
     }
 
     /// Errors that no script caught, so far.
@@ -274,6 +282,7 @@ impl Script {
         self.ended.set(true);
         self.loading.take();
         self.servers.clear();
+        self.sockets.clear();
         self.sources.clear();
         self.scheduler.clear();
         self.calls.clear();
@@ -428,6 +437,16 @@ impl Script {
         if let Err(error) = call(functions) {
             self.report_failure(&error);
         }
+    }
+
+    fn call_websockets<R>(
+        &self,
+        call: impl FnOnce(&WebSocketFunctions) -> LuaResult<R>,
+    ) -> Option<R> {
+        let luau = self.luau.get().filter(|_| !self.ended.get())?;
+        let _turn = self.interrupt.turn();
+        let called = call(luau.modules.websockets()?);
+        called.inspect_err(|error| self.report_failure(error)).ok()
     }
 
     /// Reports an error that no script caught.

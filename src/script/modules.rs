@@ -6,11 +6,11 @@ use std::{
     rc::Rc,
 };
 
-use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaTable};
+use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable};
 
 use super::{
     Script, answers, body_source, calls, fetch, host_modules::HostShims, json, luau, metrics,
-    serve, testing, testing::TestFunctions, time,
+    serve, testing, testing::TestFunctions, time, websocket,
 };
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
@@ -22,6 +22,7 @@ pub struct Modules {
     loaded: RefCell<HashMap<String, LuaTable>>,
     server: OnceCell<ServerFunctions>,
     bodies: OnceCell<BodyFunctions>,
+    websockets: OnceCell<WebSocketModule>,
     host: OnceCell<HostFunctions>,
     test: OnceCell<TestFunctions>,
 }
@@ -47,6 +48,26 @@ pub struct BodyFunctions {
     pub end_stream: LuaFunction,
 }
 
+/// The functions of `luau/websocket.luau` that Rust calls.
+pub struct WebSocketFunctions {
+    /// A WebSocket is open.
+    pub opened: LuaFunction,
+    /// A message came.
+    pub message: LuaFunction,
+    /// What was queued is sent.
+    pub drained: LuaFunction,
+    /// A WebSocket is over.
+    pub closed: LuaFunction,
+    /// A connection ended before it was one.
+    pub abandoned: LuaFunction,
+}
+
+struct WebSocketModule {
+    functions: WebSocketFunctions,
+    /// What it returned.
+    shared: LuaTable,
+}
+
 /// The functions of `luau/host.luau`.
 pub struct HostFunctions {
     /// Around the functions of the host's modules.
@@ -66,6 +87,7 @@ impl Modules {
             loaded: RefCell::default(),
             server: OnceCell::new(),
             bodies: OnceCell::new(),
+            websockets: OnceCell::new(),
             host: OnceCell::new(),
             test: OnceCell::new(),
         }
@@ -74,6 +96,11 @@ impl Modules {
     /// The functions of the server module; a script that serves has loaded it.
     pub fn server(&self) -> Option<&ServerFunctions> {
         self.server.get()
+    }
+
+    /// The functions for WebSockets; a script that has some has loaded them.
+    pub fn websockets(&self) -> Option<&WebSocketFunctions> {
+        self.websockets.get().map(|module| &module.functions)
     }
 
     /// The functions of streamed bodies; a script that streams one has loaded them.
@@ -196,6 +223,7 @@ impl Modules {
             request,
             settings_of,
             metrics,
+            self.load_server_websockets(lua, script)?,
         );
         let server: LuaTable = luau::load(lua, luau::SERVER, parts)?;
         let _ = self.server.set(ServerFunctions {
@@ -206,6 +234,33 @@ impl Modules {
         });
         self.keep("@lute/net/server", server.get("module")?);
         Ok(())
+    }
+
+    fn load_server_websockets(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
+        let natives = websocket::server_natives(lua, script)?;
+        let shared = self.load_websockets(lua, script)?;
+        luau::load(lua, luau::SERVER_WEBSOCKET, (natives, shared))
+    }
+
+    fn load_websockets(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<&LuaTable> {
+        if self.websockets.get().is_none() {
+            let natives = websocket::natives(lua, script)?;
+            let shared: LuaTable = luau::load(lua, luau::WEBSOCKET, (natives, &self.scheduler))?;
+            let _ = self.websockets.set(WebSocketModule {
+                functions: WebSocketFunctions {
+                    opened: shared.get("opened")?,
+                    message: shared.get("message")?,
+                    drained: shared.get("drained")?,
+                    closed: shared.get("closed")?,
+                    abandoned: shared.get("abandoned")?,
+                },
+                shared,
+            });
+        }
+        let module = self.websockets.get();
+        module
+            .map(|module| &module.shared)
+            .ok_or_else(|| LuaError::runtime(super::GONE))
     }
 
     fn load_net(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {

@@ -6,30 +6,33 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    rc::{Rc, Weak},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
 use futures_lite::future::or;
+use mlua::IntoLuaMulti;
 use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaString, LuaTable, LuaValue};
-use mlua::{FromLuaMulti, IntoLuaMulti};
 
 use super::{
     Script,
     handler::{Exchanges, HandlerAnswer, LuauService},
+    natives::Natives,
     raw_vm,
     scheduler::Delivery,
     settings::Limits as HostLimits,
+    websocket::LuauWebSockets,
 };
 use crate::engine::{
     counters::Counted,
     dialer,
     intake::Bodies,
-    limits::{Limits, Timeouts},
+    limits::{Limits, Timeouts, WebSocketLimits},
     listener::ListenAt,
     server::{Server, ServerOptions},
     timers::deadline_after,
     tls::{ServerTls, ServerTlsFiles},
+    websocket::Upgrade,
 };
 
 /// Whether other processes listen on the ports of this one.
@@ -47,9 +50,30 @@ pub struct Servers {
     ports: Ports,
     /// Whether times and statuses of answers are counted.
     measured: Cell<bool>,
-    open: RefCell<HashMap<u64, Rc<Server>>>,
+    open: RefCell<HashMap<u64, OpenServer>>,
     /// What the closed ones have counted.
     past: Cell<Counted>,
+}
+
+struct OpenServer {
+    server: Rc<Server>,
+    websockets: Option<Rc<ServerWebSockets>>,
+}
+
+/// The WebSockets of a server that has some.
+pub struct ServerWebSockets {
+    /// Calls the script's callbacks.
+    pub service: Rc<LuauWebSockets>,
+    /// The origins whose pages may open one; all without.
+    pub origins: Option<Vec<String>>,
+    limits: Rc<WebSocketLimits>,
+}
+
+impl ServerWebSockets {
+    /// Makes a connection a WebSocket that goes by `number`.
+    pub fn upgrade(&self, number: u64) -> Upgrade {
+        Upgrade::new(number, self.limits.clone(), self.service.clone())
+    }
 }
 
 impl Servers {
@@ -73,28 +97,33 @@ impl Servers {
         self.open
             .borrow()
             .values()
-            .map(|server| server.connections())
+            .map(|open| open.server.connections())
             .sum()
     }
 
     /// What all servers have done so far, also those that are closed.
     pub fn counted(&self) -> Counted {
         let open = self.open.borrow();
-        let counted = open.values().map(|server| server.counters().now());
+        let counted = open.values().map(|open| open.server.counters().now());
         counted.fold(self.past.get(), |all, one| all + one)
     }
 
     /// Stops listening everywhere and lets what runs finish.
     pub fn drain(&self) {
-        let servers: Vec<_> = self.open.borrow().values().cloned().collect();
+        let servers: Vec<_> = self
+            .open
+            .borrow()
+            .values()
+            .map(|open| open.server.clone())
+            .collect();
         servers.iter().for_each(|server| server.drain());
     }
 
     /// Closes all servers with their connections.
     pub fn clear(&self) {
         let servers = self.open.take();
-        for server in servers.values() {
-            server.close();
+        for open in servers.values() {
+            open.server.close();
         }
     }
 
@@ -102,17 +131,24 @@ impl Servers {
     pub fn measure(&self) {
         self.measured.set(true);
         let open = self.open.borrow();
-        open.values().for_each(|server| server.measures().turn_on());
+        open.values()
+            .for_each(|open| open.server.measures().turn_on());
     }
 
     /// The server of this number, while it listens or drains.
     pub fn get(&self, number: u64) -> Option<Rc<Server>> {
-        self.open.borrow().get(&number).cloned()
+        let open = self.open.borrow();
+        open.get(&number).map(|open| open.server.clone())
+    }
+
+    /// The WebSockets of an open server, if it has some.
+    pub fn websockets(&self, number: u64) -> Option<Rc<ServerWebSockets>> {
+        self.open.borrow().get(&number)?.websockets.clone()
     }
 
     /// Closes a server; how many connections it had, or none when it was closed before.
     fn close(&self, number: u64) -> Option<usize> {
-        let server = self.open.borrow_mut().remove(&number)?;
+        let server = self.open.borrow_mut().remove(&number)?.server;
         let counted = Counted {
             requests_in_flight: 0,
             ..server.counters().now()
@@ -127,7 +163,8 @@ impl Servers {
 /// # Errors
 /// When the VM has no memory left.
 pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
-    let native = lua.create_table()?;
+    let bind = Natives::new(lua, script)?;
+    let native = bind.table();
     native.set(
         "address",
         lua.create_function(|_, hostname: LuaString| {
@@ -146,11 +183,6 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
         lua.create_function(|lua, parts: LuaTable| raw_vm::dispatcher(lua, &parts))?,
     )?;
 
-    let bind = Natives {
-        lua,
-        native: &native,
-        script: Rc::downgrade(script),
-    };
     bind.set("resolve", |script, (hostname, port): (LuaString, u16)| {
         Ok(resolve(script, hostname.to_string_lossy(), port))
     })?;
@@ -201,31 +233,7 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
                 .map_err(|problem| format!("cannot read the request's body: {problem}"))
         }))
     })?;
-    Ok(native)
-}
-
-/// Puts functions that need the script into the table of natives; once the runtime is gone they do nothing.
-struct Natives<'l> {
-    lua: &'l Lua,
-    native: &'l LuaTable,
-    script: Weak<Script>,
-}
-
-impl Natives<'_> {
-    fn set<A: FromLuaMulti, R: IntoLuaMulti>(
-        &self,
-        name: &str,
-        function: impl Fn(&Rc<Script>, A) -> LuaResult<R> + 'static,
-    ) -> LuaResult<()> {
-        let script = self.script.clone();
-        let function =
-            self.lua
-                .create_function(move |lua, arguments: A| match script.upgrade() {
-                    Some(script) => function(&script, arguments)?.into_lua_multi(lua),
-                    None => (mlua::Nil, super::GONE).into_lua_multi(lua),
-                })?;
-        self.native.set(name, function)
-    }
+    Ok(bind.into_table())
 }
 
 /// The addresses of a host name that needs no resolver.
@@ -306,6 +314,10 @@ fn listen(
         bodies,
         tls,
     };
+    let websockets = config
+        .get::<Option<LuaTable>>("websocket")?
+        .map(|config| websockets(script, &config, options.limits.timeouts.write))
+        .transpose()?;
     let service = Rc::new(LuauService::new(Rc::downgrade(script), dispatch));
     let server = match Server::listen(&script.engine, &at, options, service) {
         Ok(server) => Rc::new(server),
@@ -316,7 +328,11 @@ fn listen(
     }
     let port = server.port();
     let number = script.next_number();
-    script.servers.open.borrow_mut().insert(number, server);
+    script
+        .servers
+        .open
+        .borrow_mut()
+        .insert(number, OpenServer { server, websockets });
     Ok(Ok((number, port)))
 }
 
@@ -386,6 +402,37 @@ fn timeouts(config: Option<LuaTable>, default: Timeouts) -> LuaResult<Timeouts> 
     })
 }
 
+/// The WebSockets of a config's `websocket` table, whose values `luau/configuration.luau` has checked.
+fn websockets(
+    script: &Rc<Script>,
+    config: &LuaTable,
+    write: Duration,
+) -> LuaResult<Rc<ServerWebSockets>> {
+    let default = WebSocketLimits::default();
+    let number = |name: &str, default: usize| -> LuaResult<usize> {
+        let value: Option<f64> = config.get(name)?;
+        Ok(value.map_or(default, |value| value as usize))
+    };
+    let idle = config
+        .get::<Option<f64>>("idletimeout")?
+        .map_or(default.idle, |seconds| {
+            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+        });
+    let limits = WebSocketLimits {
+        message: number("maxmessagesize", default.message)?,
+        queue: number("sendqueue", default.queue)?,
+        idle,
+        ping: idle / 2,
+        write,
+        ..default
+    };
+    Ok(Rc::new(ServerWebSockets {
+        service: Rc::new(LuauWebSockets::new(Rc::downgrade(script))),
+        origins: config.get("origins")?,
+        limits: Rc::new(limits),
+    }))
+}
+
 /// Starts to drain a server; the operation's value is how many connections had to be dropped.
 fn stop(script: &Rc<Script>, number: u64, seconds: Option<f64>) -> Option<u64> {
     let server = script.servers.get(number)?;
@@ -408,6 +455,7 @@ fn stats(script: &Script, number: u64) -> LuaResult<LuaTable> {
     let server = script.servers.get(number);
     let of = |value: fn(&Server) -> u64| server.as_ref().map_or(0, |server| value(server));
     stats.set("connections", of(|server| server.connections() as u64))?;
+    stats.set("websockets", of(|server| server.websockets() as u64))?;
     stats.set(
         "inflight",
         of(|server| server.counters().requests_in_flight()),

@@ -6,6 +6,7 @@
 //! | How long is the body, and may the connection be used again? | [`RequestHead::framing`], [`ResponseHead::framing`], `persistent()` |
 //! | Which of these bytes are body? | [`BodyDecoder`] |
 //! | What do I send? | [`encode`] |
+//! | What does the query say? | [`query`] |
 //! | May a script send this name, value, host? | [`syntax`] |
 //!
 //! Two properties hold for everything that reads:
@@ -48,6 +49,7 @@ mod error;
 mod field_line;
 mod framing;
 mod head;
+pub mod query;
 mod request_head;
 mod request_target;
 mod response_head;

@@ -1,4 +1,4 @@
-//! `docs/conformance.md` names tests: here they are looked up.
+//! Documents name tests in tables: here they are looked up.
 
 use std::{
     collections::HashMap,
@@ -20,33 +20,72 @@ struct Row {
 
 #[test]
 fn every_test_that_the_conformance_tables_name_exists() {
-    let document = fs::read_to_string(root().join("docs/conformance.md")).unwrap();
-    let rows = rows(&document);
+    check("docs/conformance.md", 2, 3);
+}
+
+#[test]
+fn every_threat_has_its_tests() {
+    check("SECURITY.md", 2, 3);
+}
+
+/// Prints the table, too: fault by layer.
+#[test]
+fn every_fault_is_tested_at_every_layer() {
+    for row in check("docs/faults.md", 1, 5) {
+        let marks = row.cells[1..].iter().map(|cell| {
+            let count = quoted(cell).count();
+            if count == 0 {
+                "-".to_owned()
+            } else {
+                count.to_string()
+            }
+        });
+        println!(
+            "{:60} {}",
+            row.cells[0],
+            marks.collect::<Vec<_>>().join("  ")
+        );
+    }
+}
+
+/// The rows of a document's tables: `texts` columns that say something, and up to `columns` such that name tests, or say why
+/// there is none.
+fn check(document: &str, texts: usize, columns: usize) -> Vec<Row> {
+    let text = fs::read_to_string(root().join(document)).unwrap();
+    let rows = rows(&text);
     assert!(!rows.is_empty());
     let tests = Tests::of_this_repository();
     let mut problems = Vec::new();
-    for row in rows {
-        let [section, rule, named] = &row.cells[..] else {
-            problems.push(format!("line {}: not three columns", row.line));
-            continue;
-        };
-        if section.is_empty() || rule.is_empty() {
-            problems.push(format!("line {}: no section or no rule", row.line));
-        }
-        if named
-            .strip_prefix(WITHOUT)
-            .is_some_and(|why| !why.is_empty())
-        {
+    for row in &rows {
+        if row.cells.len() != columns {
+            problems.push(format!("line {}: not {columns} columns", row.line));
             continue;
         }
-        let names: Vec<_> = quoted(named).collect();
-        if names.is_empty() {
-            problems.push(format!("line {}: no test", row.line));
+        let (said, named) = row.cells.split_at(texts);
+        if said.iter().any(String::is_empty) {
+            problems.push(format!("line {}: an empty cell", row.line));
         }
-        let missing = names.into_iter().filter_map(|name| tests.problem(name));
-        problems.extend(missing.map(|problem| format!("line {}: {problem}", row.line)));
+        for cell in named {
+            let problem = problem_of(cell, &tests);
+            problems.extend(problem.map(|problem| format!("line {}: {problem}", row.line)));
+        }
     }
-    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(problems.is_empty(), "{document}: {}", problems.join("\n"));
+    rows
+}
+
+/// Why a cell names no tests that exist, if it does not.
+fn problem_of(cell: &str, tests: &Tests) -> Option<String> {
+    if cell
+        .strip_prefix(WITHOUT)
+        .is_some_and(|why| !why.is_empty())
+    {
+        return None;
+    }
+    if quoted(cell).next().is_none() {
+        return Some("no test".to_owned());
+    }
+    quoted(cell).find_map(|name| tests.problem(name))
 }
 
 #[test]

@@ -102,6 +102,31 @@ try(server.serve, { hostname = "secret.example", port = 8080, handler = function
 }
 
 #[test]
+fn a_policy_is_asked_again_at_each_redirect() {
+    let (listener, guarded_port) = guarded();
+    let redirecting = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = redirecting.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = redirecting.accept().unwrap();
+        let _ = client.read(&mut [0; 4096]).unwrap();
+        let answer = format!(
+            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{guarded_port}/\r\nContent-Length: 0\r\n\r\n"
+        );
+        client.write_all(answer.as_bytes()).unwrap();
+    });
+    let policy = Policy::closed()
+        .allow_connect(&format!("127.0.0.1:{port}"))
+        .unwrap();
+    let source = format!(r#"try(client.request, "http://127.0.0.1:{port}/")"#);
+    let notes = run_under(policy, &source);
+    server.join().unwrap();
+    let expected =
+        format!("network request failed: connecting to 127.0.0.1:{guarded_port} is not allowed");
+    assert_eq!(notes, [expected]);
+    assert!(listener.accept().is_err(), "somebody came");
+}
+
+#[test]
 fn clients_beyond_the_connections_of_a_host_wait_for_an_end() {
     let limits = Limits {
         connections: Some(2),

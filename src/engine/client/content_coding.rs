@@ -1,5 +1,19 @@
 //! Undoes the `Content-Encoding` of a response (RFC 9110 §8.4) piece by piece: whatever comes in, a call gives out at most
 //! 64 KiB, so a bomb is never in memory.
+//!
+//! ```
+//! use lute_net::engine::client::{Fields, content_coding::ContentDecoder};
+//!
+//! let mut fields = Fields::default();
+//! fields.push(b"Content-Encoding", b"deflate");
+//! let mut decoder = ContentDecoder::of_response(&fields).expect("a known coding");
+//! decoder.feed(b"\x4b\x04\x00".to_vec());
+//! let mut out = Vec::new();
+//! while decoder.decode(&mut out)? {}
+//! decoder.end()?;
+//! assert_eq!(out, b"a");
+//! # Ok::<(), &'static str>(())
+//! ```
 
 mod brotli;
 mod flate;

@@ -86,11 +86,15 @@ impl Endpoint {
         };
         let method = head.method().to_owned();
         let answer = exchange.answer(&request, &head, &text, &body).await;
+        if matches!(answer.rest, Rest::Upgrade(_)) {
+            // The connection is the host's: there is nothing here that could become a WebSocket.
+            return Ok(HttpResponse::new(StatusCode::NotImplemented));
+        }
         let answered = conversion::response_head(&answer.bytes, &method);
         let (head, length) = answered.map_err(|problem| self.refused(problem))?;
         let body = match answer.rest {
             Rest::Body(streamed) => self.stream(exchange, streamed),
-            Rest::Next | Rest::Close => {
+            Rest::Next | Rest::Close | Rest::Upgrade(_) => {
                 exchange.open = None;
                 Body::from_bytes(answer.bytes.get(length..).unwrap_or_default().to_vec())
             }
@@ -195,6 +199,10 @@ impl Exchange {
             Reply::Written { .. } => Answer {
                 bytes,
                 rest: Rest::Next,
+            },
+            Reply::Upgraded(upgrade) => Answer {
+                bytes,
+                rest: Rest::Upgrade(upgrade),
             },
             Reply::Streamed(number, streamed) => {
                 self.open = Some(number);

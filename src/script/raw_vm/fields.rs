@@ -8,8 +8,9 @@ use mlua::{
     prelude::{Lua, LuaFunction, LuaResult, LuaTable},
 };
 
-use super::super::kept_head::{self, KeptHead, decode, is_encoded, query_pairs};
+use super::super::kept_head::{self, KeptHead};
 use super::{HEAD, buffer, push, string};
+use crate::wire::query;
 
 /// Places that a table gets at once for a query's pairs; more come as they are needed.
 const MOST_PAIRS_EXPECTED: usize = 64;
@@ -140,7 +141,7 @@ unsafe fn push_query(state: *mut lua_State, bytes: &mut [u8]) {
         let room = push_room(state, query);
         ffi::lua_createtable(state, 0, expected.min(MOST_PAIRS_EXPECTED) as c_int);
         // In reverse, so that the first of repeated keys is the one that stays.
-        for (key, value) in query_pairs(query).rev() {
+        for (key, value) in query::pairs(query).rev() {
             push_decoded(state, key, room);
             push_decoded(state, value, room);
             ffi::lua_rawset(state, -3);
@@ -165,7 +166,7 @@ unsafe extern "C-unwind" fn list_query(state: *mut lua_State) -> c_int {
         let query = KeptHead::read(head).query();
         let room = push_room(state, query);
         ffi::lua_createtable(state, 0, 0);
-        let texts = query_pairs(query).flat_map(|(key, value)| [key, value]);
+        let texts = query::pairs(query).flat_map(|(key, value)| [key, value]);
         for (position, text) in (1..).zip(texts) {
             push_decoded(state, text, room);
             ffi::lua_rawseti_(state, -2, position);
@@ -176,7 +177,7 @@ unsafe extern "C-unwind" fn list_query(state: *mut lua_State) -> c_int {
 
 /// Pushes room to decode parts of `query` into: nil and none where nothing is encoded.
 unsafe fn push_room<'v>(state: *mut lua_State, query: &[u8]) -> &'v mut [u8] {
-    if !is_encoded(query) {
+    if !query::is_encoded(query) {
         // SAFETY: as the module says. One place is used.
         unsafe { ffi::lua_pushnil(state) };
         return &mut [];
@@ -189,8 +190,8 @@ unsafe fn push_room<'v>(state: *mut lua_State, query: &[u8]) -> &'v mut [u8] {
 }
 
 unsafe fn push_decoded(state: *mut lua_State, text: &[u8], room: &mut [u8]) {
-    let decoded = if is_encoded(text) {
-        decode(text, room)
+    let decoded = if query::is_encoded(text) {
+        query::decode(text, room)
     } else {
         text
     };

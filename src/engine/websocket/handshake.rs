@@ -1,0 +1,135 @@
+//! The handshake that turns HTTP into a WebSocket (RFC 6455 §4).
+
+use async_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::wire::{
+    BodyFraming, Field, RequestHead, Version, encode, list_elements, syntax, values_of,
+};
+
+/// The version of the protocol that is spoken here.
+pub const VERSION: &str = "13";
+
+/// A client's side of a valid handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientHandshake {
+    accept: String,
+    protocols: Vec<String>,
+    origin: Option<String>,
+    host: String,
+}
+
+impl ClientHandshake {
+    /// Reads the handshake out of a request (RFC 6455 §4.2.1); none when it is not a valid one.
+    pub fn of(head: &RequestHead<'_, '_>) -> Option<Self> {
+        let get = head.method() == "GET" && head.version() == Version::Http11;
+        let bodiless = matches!(head.framing(), BodyFraming::Empty | BodyFraming::Length(0));
+        if !get || !head.upgrade() || !bodiless {
+            return None;
+        }
+        let fields = head.fields();
+        let websocket = values_of(fields, "Upgrade")
+            .flat_map(list_elements)
+            .any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
+        if !websocket || only(fields, "Sec-WebSocket-Version")? != VERSION.as_bytes() {
+            return None;
+        }
+        let key = only(fields, "Sec-WebSocket-Key").filter(|key| is_key(key))?;
+        let mut protocols = Vec::new();
+        for protocol in values_of(fields, "Sec-WebSocket-Protocol").flat_map(list_elements) {
+            if !syntax::is_token(protocol) {
+                return None;
+            }
+            protocols.push(String::from_utf8_lossy(protocol).into_owned());
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some(Self {
+            accept: derive_accept_key(key),
+            protocols,
+            origin: values_of(fields, "Origin").next().map(text),
+            host: text(head.host()),
+        })
+    }
+
+    /// The subprotocols that the client offers, the one it likes best first.
+    pub fn protocols(&self) -> &[String] {
+        &self.protocols
+    }
+
+    /// Whether the page that opens the WebSocket, if a page does, is one of `origins` (`https://example.com`), or of the host
+    /// that it opens it to where they hold `self`. Browsers send cookies with the handshake whatever page asks for it.
+    pub fn comes_from(&self, origins: &[String]) -> bool {
+        let Some(origin) = &self.origin else {
+            return true;
+        };
+        let own = origin
+            .split_once("://")
+            .is_some_and(|(_, host)| host.eq_ignore_ascii_case(&self.host));
+        origins
+            .iter()
+            .any(|one| one.eq_ignore_ascii_case(origin) || (own && one == "self"))
+    }
+
+    /// Adds the response that accepts it (RFC 6455 §4.2.2), with `fields` of the server's own.
+    ///
+    /// # Errors
+    /// A text when a field can't be sent, or belongs to the handshake.
+    pub fn accept<'f>(
+        &self,
+        out: &mut Vec<u8>,
+        protocol: Option<&str>,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+    ) -> Result<(), String> {
+        encode::status_line(out, 101);
+        encode::field(out, "Upgrade", "websocket");
+        encode::field(out, "Connection", "Upgrade");
+        encode::field(out, "Sec-WebSocket-Accept", &self.accept);
+        if let Some(protocol) = protocol {
+            encode::field(out, "Sec-WebSocket-Protocol", protocol);
+        }
+        for (name, value) in fields {
+            if !syntax::is_token(name) || is_own(name) {
+                let name = String::from_utf8_lossy(name);
+                return Err(format!("invalid response header name '{name}'"));
+            }
+            if !syntax::is_field_value(value) {
+                let name = String::from_utf8_lossy(name);
+                return Err(format!("invalid response header value for '{name}'"));
+            }
+            encode::field(out, name, value);
+        }
+        encode::end_of_head(out);
+        Ok(())
+    }
+}
+
+/// Fields that only the handshake itself may set.
+fn is_own(name: &[u8]) -> bool {
+    const OWN: [&str; 4] = [
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let name = name.to_ascii_lowercase();
+    name.starts_with(b"sec-websocket-") || OWN.iter().any(|own| own.as_bytes() == name)
+}
+
+/// The value of a field that must not be repeated.
+fn only<'b>(fields: &[Field<'b>], name: &'static str) -> Option<&'b [u8]> {
+    let mut values = fields
+        .iter()
+        .filter(|field| field.name.eq_ignore_ascii_case(name));
+    let value = values.next()?.value;
+    values.next().is_none().then_some(value)
+}
+
+/// 16 bytes in base64 (RFC 6455 §4.1): 22 characters and two of padding.
+fn is_key(key: &[u8]) -> bool {
+    let Some(characters) = key.strip_suffix(b"==") else {
+        return false;
+    };
+    characters.len() == 22
+        && characters
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+}

@@ -1,0 +1,486 @@
+//! Moves the bytes of one WebSocket: reads and hands on messages, writes what is to be sent, keeps its times, and ends it
+//! so that both ends know.
+
+use std::{
+    future::poll_fn,
+    io, mem,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use async_tungstenite::tungstenite::{Message, protocol::CloseFrame};
+
+use super::{
+    Data, Ending, Receipt, Role, Upgrade, WebSocketService, frames,
+    handle::{State, WebSocket},
+    reader::{Reader, Violation},
+};
+use crate::engine::{
+    Engine,
+    counters::Counters,
+    deadlines::Deadline,
+    limits::{CLOSE_HANDSHAKE, LINGER},
+    lingering,
+    service::Remote,
+    timers::deadline_after,
+    transport::Transport,
+};
+
+/// Messages handed on before others get their turn.
+const MESSAGES_PER_TURN: usize = 256;
+
+/// Reads before others get their turn. Only TLS has something to read without an event.
+const READS_PER_TURN: usize = 4;
+
+/// A connection after the handshake.
+pub struct PumpOptions {
+    /// What it goes through.
+    pub transport: Transport,
+    /// Which end this is.
+    pub role: Role,
+    /// The other end's address.
+    pub remote: Remote,
+    /// What was read behind the handshake.
+    pub input: Vec<u8>,
+    /// Where its bytes are counted.
+    pub counters: Option<Rc<Counters>>,
+}
+
+/// The task of one WebSocket. Dropping it drops the connection.
+pub struct Pump {
+    socket: Rc<WebSocket>,
+    service: Rc<dyn WebSocketService>,
+    deadline: Deadline,
+    /// While a message is cut in two.
+    reader: Option<Box<Reader>>,
+    /// Bytes that were read and not used yet.
+    input: Vec<u8>,
+    heard: Instant,
+    pinged: bool,
+    /// Since when the other end has taken nothing of what waits.
+    stuck: Option<Instant>,
+    /// Since when its close frame is awaited.
+    closing: Option<Instant>,
+    reported: bool,
+}
+
+impl Pump {
+    /// The pump of a connection that has become a WebSocket; none when the upgrade was used before.
+    pub fn new(
+        engine: &Rc<Engine>,
+        deadline: Deadline,
+        mut upgrade: Upgrade,
+        options: PumpOptions,
+    ) -> Option<Self> {
+        let service = upgrade.service.take()?;
+        let socket = WebSocket::new(
+            engine.clone(),
+            options.transport,
+            upgrade.number,
+            options.role,
+            options.remote,
+            upgrade.limits.clone(),
+            options.counters,
+        );
+        Some(Self {
+            socket,
+            service,
+            deadline,
+            reader: None,
+            input: options.input,
+            heard: engine.clock().now(),
+            pinged: false,
+            stuck: None,
+            closing: None,
+            reported: false,
+        })
+    }
+
+    /// The WebSocket.
+    pub fn socket(&self) -> &Rc<WebSocket> {
+        &self.socket
+    }
+
+    /// Runs it to its end.
+    pub async fn run(mut self) {
+        self.heard = self.socket.engine().clock().now();
+        self.arm();
+        self.service.clone().opened(&self.socket);
+        let (ending, way) = poll_fn(|context| self.poll_open(context)).await;
+        self.report(&ending);
+        if way == Way::Together {
+            // The other end may be gone by now: then there is nothing left to end.
+            let _ = self.finish().await;
+        }
+    }
+
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<(Ending, Way)> {
+        for _ in 0..READS_PER_TURN {
+            if let Some(failure) = self.write(context) {
+                return Poll::Ready(self.lost(&failure));
+            }
+            // Asked again after the deadline has been moved, so that it wakes this task.
+            while self.deadline.poll_expired(context) {
+                if let Some(end) = self.expired(context) {
+                    return Poll::Ready(end);
+                }
+            }
+            if self.socket.is_full() {
+                return self.poll_paused(context);
+            }
+            let end = if self.input.is_empty() {
+                match self.poll_read(context) {
+                    Poll::Ready(end) => end,
+                    Poll::Pending => {
+                        self.rest();
+                        return Poll::Pending;
+                    }
+                }
+            } else {
+                let input = mem::take(&mut self.input);
+                self.take_in(&input)
+            };
+            if let Some(end) = end {
+                return Poll::Ready(end);
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes what waits; the failure of the connection, if that shows it.
+    fn write(&mut self, context: &Context<'_>) -> Option<io::Error> {
+        let progress = self.socket.flush(context);
+        let mut output = self.socket.output.borrow_mut();
+        let failure = output.failure.take();
+        let (waits, few) = (output.blocked, output.queue.len());
+        drop(output);
+        if progress {
+            self.socket.wake_shrinking();
+        }
+        let was_stuck = self.stuck.is_some();
+        if !waits {
+            self.stuck = None;
+        } else if progress || !was_stuck {
+            self.stuck = Some(self.socket.engine().clock().now());
+        }
+        if was_stuck && few == 0 && failure.is_none() && self.socket.is_open() {
+            self.service.drained(self.socket.number());
+        }
+        failure
+    }
+
+    /// Reads once and hands on what came. Ready without a value when there is more to do.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Option<(Ending, Way)>> {
+        let engine = self.socket.engine().clone();
+        let mut buffer = engine.buffers().take_read();
+        let read = self
+            .socket
+            .output
+            .borrow_mut()
+            .transport
+            .poll_read(context, &mut buffer);
+        let end = match read {
+            Poll::Pending => None,
+            Poll::Ready(Ok(0)) => Some(self.cut_off("the connection ended without a close frame")),
+            Poll::Ready(Err(ref failure)) => Some(self.lost(failure)),
+            Poll::Ready(Ok(count)) => {
+                self.socket.count_received(count);
+                self.heard = engine.clock().now();
+                self.pinged = false;
+                self.take_in(&buffer[..count])
+            }
+        };
+        engine.buffers().return_read(buffer);
+        read.map(|_| end)
+    }
+
+    /// Hands on the messages of `input`; what can't be handed on yet is kept.
+    fn take_in(&mut self, input: &[u8]) -> Option<(Ending, Way)> {
+        let engine = self.socket.engine().clone();
+        let (role, max_message) = (self.socket.role(), self.socket.limits.message);
+        let mut reader = self
+            .reader
+            .take()
+            .unwrap_or_else(|| engine.websocket_readers().take(role, max_message));
+        let mut rest = input;
+        self.socket.cork();
+        let end = self.read_messages(&mut reader, &mut rest);
+        self.socket.uncork();
+        if !reader.is_free() {
+            self.reader = Some(reader);
+        } else if end.is_none() {
+            engine.websocket_readers().put_back(role, reader);
+        }
+        self.input.extend_from_slice(rest);
+        end
+    }
+
+    fn read_messages(&mut self, reader: &mut Reader, rest: &mut &[u8]) -> Option<(Ending, Way)> {
+        for _ in 0..MESSAGES_PER_TURN {
+            if self.socket.is_full() {
+                return None;
+            }
+            match self.next_message(reader, rest) {
+                Ok(None) => return None,
+                Ok(Some(Message::Text(text))) => self.hand_on(Data::Text(&text)),
+                Ok(Some(Message::Binary(bytes))) => self.hand_on(Data::Binary(&bytes)),
+                Ok(Some(Message::Close(frame))) => return Some(self.closed_by_peer(frame)),
+                // Pings are answered by the reader; that something came is all a pong says.
+                Ok(Some(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Err(violation) => return Some(self.violated(violation)),
+            }
+        }
+        None
+    }
+
+    fn next_message(
+        &self,
+        reader: &mut Reader,
+        rest: &mut &[u8],
+    ) -> Result<Option<Message>, Violation> {
+        let mut output = self.socket.output.borrow_mut();
+        // Nothing may follow our close frame, and pongs that nobody reads are not collected.
+        let out = if output.blocked || self.socket.state() != State::Open {
+            None
+        } else {
+            Some(output.queue.end())
+        };
+        reader.next(rest, out)
+    }
+
+    fn hand_on(&self, data: Data<'_>) {
+        // As browsers do: once our close frame is sent, messages are no longer wanted.
+        if !self.socket.is_open() {
+            return;
+        }
+        if self.service.message(self.socket.number(), data) == Receipt::Held {
+            self.socket.hold();
+        }
+    }
+
+    /// The close frame of the other end came: ours follows, unless it was first.
+    fn closed_by_peer(&self, frame: Option<CloseFrame>) -> (Ending, Way) {
+        if let Some(ending) = self.our_ending() {
+            return (ending, Way::Together);
+        }
+        let (code, reason) = frame
+            .map(|frame| (u16::from(frame.code), frame.reason.to_string()))
+            .unzip();
+        self.send_close(code, "");
+        let ending = Ending {
+            code: code.unwrap_or(1005),
+            reason: reason.unwrap_or_default(),
+            problem: None,
+            dropped: false,
+        };
+        (ending, Way::Together)
+    }
+
+    fn violated(&self, violation: Violation) -> (Ending, Way) {
+        if let Some(ending) = self.our_ending() {
+            return (ending, Way::Together);
+        }
+        self.send_close(Some(violation.code), &violation.reason);
+        let ending = Ending {
+            code: violation.code,
+            problem: Some(violation.reason.clone()),
+            reason: violation.reason,
+            dropped: false,
+        };
+        (ending, Way::Together)
+    }
+
+    fn send_close(&self, code: Option<u16>, reason: &str) {
+        let mut output = self.socket.output.borrow_mut();
+        frames::close(
+            output.queue.end(),
+            self.socket.role(),
+            code,
+            frames::fitting(reason),
+        );
+        drop(output);
+        self.socket.end();
+    }
+
+    fn lost(&self, failure: &io::Error) -> (Ending, Way) {
+        self.cut_off(&format!("the connection was lost: {failure}"))
+    }
+
+    fn cut_off(&self, problem: &str) -> (Ending, Way) {
+        let ending = self.our_ending().unwrap_or_else(|| Ending {
+            code: 1006,
+            reason: String::new(),
+            problem: Some(problem.to_owned()),
+            dropped: false,
+        });
+        (ending, Way::Alone)
+    }
+
+    /// The end that we have asked for, if we have.
+    fn our_ending(&self) -> Option<Ending> {
+        let closing = self.socket.output.borrow().closing.clone();
+        closing.map(|(code, reason)| Ending {
+            code,
+            reason,
+            problem: None,
+            dropped: false,
+        })
+    }
+
+    /// The receiver has enough: nothing is read, and only a reset shows that the other end is gone.
+    fn poll_paused(&mut self, context: &mut Context<'_>) -> Poll<(Ending, Way)> {
+        let lost = self.socket.output.borrow_mut().transport.poll_lost(context);
+        if lost.is_ready() {
+            return Poll::Ready(self.cut_off("the connection was lost"));
+        }
+        self.rest();
+        Poll::Pending
+    }
+
+    /// Before waiting: sets the deadline if what it is for has changed.
+    fn rest(&mut self) {
+        if self.closing.is_none() && self.socket.state() == State::Closing {
+            self.closing = Some(self.socket.engine().clock().now());
+            self.arm();
+        }
+        if self.stuck.is_some() || !self.deadline.is_set() {
+            self.arm();
+        }
+    }
+
+    fn arm(&self) {
+        let limits = &self.socket.limits;
+        let silence = if self.pinged {
+            limits.idle
+        } else {
+            limits.ping
+        };
+        let due = deadline_after(self.heard, silence);
+        let stuck = self.stuck.map(|since| deadline_after(since, limits.write));
+        let closing = self.closing.map(|since| {
+            let since = self.stuck.map_or(since, |stuck| stuck.max(since));
+            deadline_after(since, CLOSE_HANDSHAKE)
+        });
+        let due = stuck.into_iter().chain(closing).fold(due, Instant::min);
+        self.deadline.set(due);
+    }
+
+    /// Something may be late; the end, if it is too late.
+    fn expired(&mut self, context: &mut Context<'_>) -> Option<(Ending, Way)> {
+        let now = self.socket.engine().clock().now();
+        let limits = self.socket.limits.clone();
+        let late = |since: Option<Instant>, time| {
+            since.is_some_and(|since| now.saturating_duration_since(since) >= time)
+        };
+        let since_close = self
+            .closing
+            .map(|since| self.stuck.map_or(since, |stuck| stuck.max(since)));
+        if late(since_close, CLOSE_HANDSHAKE) {
+            return Some(self.cut_off("the close frame was not answered"));
+        }
+        if late(self.stuck, limits.write) {
+            return Some(self.cut_off("the other end reads nothing"));
+        }
+        // What has come already came in time, and what we do not read we can't hear.
+        if self.socket.is_full() || self.has_unread(context) {
+            self.heard = now;
+            self.pinged = false;
+        }
+        if late(Some(self.heard), limits.idle) {
+            return Some(self.cut_off("nothing came for too long"));
+        }
+        if late(Some(self.heard), limits.ping) && !self.pinged {
+            self.pinged = true;
+            self.socket.ping(b"");
+            if let Some(failure) = self.write(context) {
+                return Some(self.lost(&failure));
+            }
+        }
+        self.arm();
+        None
+    }
+
+    fn has_unread(&self, context: &mut Context<'_>) -> bool {
+        self.socket
+            .output
+            .borrow_mut()
+            .transport
+            .has_unread(context)
+    }
+
+    fn report(&mut self, ending: &Ending) {
+        if !mem::replace(&mut self.reported, true) {
+            self.socket.end();
+            self.service.closed(self.socket.number(), ending);
+        }
+    }
+
+    /// Sends what waits, the close frame last, and gives the other end time to take it. The server ends its side first, so
+    /// that it is not the client's port that stays in TIME_WAIT (RFC 6455 §7.1.1).
+    async fn finish(&mut self) -> io::Result<()> {
+        self.reader = None;
+        self.input = Vec::new();
+        let engine = self.socket.engine().clone();
+        self.deadline
+            .set(deadline_after(Instant::now(), CLOSE_HANDSHAKE));
+        poll_fn(|context| {
+            self.socket.flush(context);
+            let output = self.socket.output.borrow();
+            let over = output.queue.is_empty() || output.failure.is_some();
+            if over || self.deadline.poll_expired(context) {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+        .await;
+        self.deadline.set(deadline_after(Instant::now(), LINGER));
+        if self.socket.role() == Role::Server {
+            poll_fn(|context| {
+                let mut output = self.socket.output.borrow_mut();
+                lingering::poll_end_sending(&mut output.transport, &self.deadline, context)
+            })
+            .await?;
+        }
+        loop {
+            let ended = poll_fn(|context| {
+                let mut output = self.socket.output.borrow_mut();
+                let transport = &mut output.transport;
+                lingering::poll_drop_input(transport, &self.deadline, engine.buffers(), context)
+            })
+            .await?;
+            if ended {
+                return Ok(());
+            }
+            futures_lite::future::yield_now().await;
+        }
+    }
+}
+
+/// How the connection of a WebSocket that is over ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// With the other end: it is to read our last frame.
+    Together,
+    /// At once: it is gone, or does not answer.
+    Alone,
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if self.reported {
+            return;
+        }
+        let ending = self.our_ending().unwrap_or(Ending {
+            code: 1006,
+            reason: String::new(),
+            problem: Some("the connection was dropped".to_owned()),
+            dropped: true,
+        });
+        self.report(&Ending {
+            dropped: true,
+            ..ending
+        });
+    }
+}

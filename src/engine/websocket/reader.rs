@@ -1,0 +1,194 @@
+//! Bytes to messages: tungstenite's `WebSocketContext`, fed with one frame at a time.
+
+use std::{
+    cell::RefCell,
+    io::{self, Read, Write},
+};
+
+use async_tungstenite::tungstenite::{
+    Error, Message,
+    error::ProtocolError,
+    protocol::{Role as TungsteniteRole, WebSocketConfig, WebSocketContext},
+};
+
+use super::{Role, frame_cursor::FrameCursor};
+
+/// The least that is read into the context's own buffer at once. Measured: more costs more for small messages and does
+/// not gain for large ones.
+const READ_BUFFER: usize = 1024;
+
+/// Pongs that wait because the other end reads nothing. Beyond it only the latest does (RFC 6455 §5.5.3).
+const PONGS: usize = 512;
+
+/// A reader that has read a longer frame is not kept: its buffer stays as large.
+const KEPT_FRAME: u64 = 64 * 1024;
+
+/// Readers that are kept for the next message, of both roles.
+const KEPT_READERS: usize = 8;
+
+/// The readers of one thread that no WebSocket uses now.
+#[derive(Default)]
+pub struct Readers {
+    servers: RefCell<Kept>,
+    clients: RefCell<Kept>,
+}
+
+// Boxed: a reader goes back and forth for each message.
+type Kept = Vec<Box<Reader>>;
+
+impl Readers {
+    pub(super) fn take(&self, role: Role, max_message: usize) -> Box<Reader> {
+        let kept = self.of(role).borrow_mut().pop();
+        let mut reader = kept.unwrap_or_else(|| Box::new(Reader::new(role)));
+        reader.limit(max_message);
+        reader
+    }
+
+    /// Keeps a reader that is between two messages.
+    pub(super) fn put_back(&self, role: Role, reader: Box<Reader>) {
+        let mut kept = self.of(role).borrow_mut();
+        if reader.cursor.longest() <= KEPT_FRAME && kept.len() < KEPT_READERS {
+            kept.push(reader);
+        }
+    }
+
+    fn of(&self, role: Role) -> &RefCell<Kept> {
+        match role {
+            Role::Server => &self.servers,
+            Role::Client => &self.clients,
+        }
+    }
+}
+
+/// Reads one WebSocket's messages. It answers pings by itself.
+pub(super) struct Reader {
+    context: WebSocketContext,
+    cursor: FrameCursor,
+    max_message: usize,
+    /// A pong waits in the context.
+    owes: bool,
+}
+
+/// Why nothing more can be read: the code for the other end (RFC 6455 §7.4.1), and the text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Violation {
+    pub(super) code: u16,
+    pub(super) reason: String,
+}
+
+impl Reader {
+    fn new(role: Role) -> Self {
+        let role = match role {
+            Role::Server => TungsteniteRole::Server,
+            Role::Client => TungsteniteRole::Client,
+        };
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_write_buffer_size(PONGS);
+        Self {
+            context: WebSocketContext::new(role, Some(config)),
+            cursor: FrameCursor::default(),
+            max_message: 0,
+            owes: false,
+        }
+    }
+
+    fn limit(&mut self, max_message: usize) {
+        if self.max_message == max_message {
+            return;
+        }
+        self.max_message = max_message;
+        self.context.set_config(|config| {
+            config.max_message_size = Some(max_message);
+            config.max_frame_size = Some(max_message);
+        });
+    }
+
+    /// The next message of `input`, which is then shortened by it; none when it is used up. Pongs go to `out`, or wait
+    /// where there is none.
+    pub(super) fn next(
+        &mut self,
+        input: &mut &[u8],
+        out: Option<&mut Vec<u8>>,
+    ) -> Result<Option<Message>, Violation> {
+        let mut ends = Ends {
+            input,
+            cursor: &mut self.cursor,
+            out,
+            refused: false,
+        };
+        let read = self.context.read(&mut ends);
+        // The answer to a ping is written with the next call.
+        self.owes = ends.refused || matches!(read, Ok(Message::Ping(_)));
+        match read {
+            Ok(message) => Ok(Some(message)),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(Violation::of(&error)),
+        }
+    }
+
+    /// Whether it holds nothing of the WebSocket it has read.
+    pub(super) fn is_free(&self) -> bool {
+        self.cursor.is_between_messages() && !self.owes
+    }
+}
+
+impl Violation {
+    fn of(error: &Error) -> Self {
+        let (code, reason) = match error {
+            Error::Capacity(_) => (1009, "the message is too large".to_owned()),
+            Error::Utf8(_) => (1007, "the text is not UTF-8".to_owned()),
+            Error::Protocol(problem) => (1002, protocol_text(problem)),
+            other => (1002, other.to_string()),
+        };
+        Self { code, reason }
+    }
+}
+
+fn protocol_text(problem: &ProtocolError) -> String {
+    let text = problem.to_string();
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(characters).collect()
+}
+
+/// What the context reads from and writes to.
+struct Ends<'r, 'i, 'o> {
+    input: &'r mut &'i [u8],
+    cursor: &'r mut FrameCursor,
+    out: Option<&'o mut Vec<u8>>,
+    refused: bool,
+}
+
+impl Read for Ends<'_, '_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.cursor.advance(self.input, buffer.len());
+        if count == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let (taken, rest) = self.input.split_at(count);
+        buffer[..count].copy_from_slice(taken);
+        *self.input = rest;
+        Ok(count)
+    }
+}
+
+impl Write for Ends<'_, '_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.out {
+            Some(out) => {
+                out.extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            None => {
+                self.refused = true;
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
