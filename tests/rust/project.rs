@@ -44,7 +44,11 @@ fn a_new_project_passes_its_test_and_serves() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("lute-net run --watch main.luau"), "{said}");
 
-    let tested = command().arg("test").current_dir(&project).output().unwrap();
+    let tested = command()
+        .arg("test")
+        .current_dir(&project)
+        .output()
+        .unwrap();
     assert!(tested.status.success(), "{tested:?}");
     let report = String::from_utf8_lossy(&tested.stdout);
     assert!(report.contains("2 passed"), "{report}");
