@@ -69,7 +69,7 @@ use self::{
     testing::{Case, CaseResult, Selection, TestRun},
     websocket::Sockets,
 };
-use crate::engine::{Engine, client::Client, counters::Counted, dialer::Dialer};
+use crate::engine::{Engine, client::Client, counters::Counted, dialer::Dialer, quota::Quota};
 
 /// What a script is told that still runs when its runtime is gone.
 const GONE: &str = "the runtime has ended";
@@ -86,6 +86,8 @@ pub struct Script {
     sources: Sources,
     sockets: Sockets,
     calls: Calls,
+    /// Requests of the client that are in flight.
+    requests: Rc<Quota>,
     counter: Cell<u64>,
     settings: Settings,
     errors: Cell<u64>,
@@ -122,6 +124,7 @@ impl Script {
             sources: Sources::default(),
             sockets: Sockets::default(),
             calls: Calls::default(),
+            requests: Rc::default(),
             counter: Cell::new(0),
             settings,
             errors: Cell::new(0),
@@ -130,6 +133,8 @@ impl Script {
             ended: Cell::new(false),
             luau: OnceCell::new(),
         });
+        let requests = script.settings.limits.requests;
+        script.requests.set_limit(requests.unwrap_or(usize::MAX));
         script.install(lua)?;
         if let Some(limit) = script.settings.limits.memory {
             lua.set_memory_limit(limit)?;

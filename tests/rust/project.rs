@@ -44,6 +44,9 @@ fn a_new_project_passes_its_test_and_serves() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("lute-net run --watch main.luau"), "{said}");
 
+    let aliases = fs::read_to_string(project.join(".luaurc")).unwrap();
+    assert!(aliases.contains("definitions/lute"), "{aliases}");
+
     let tested = command()
         .arg("test")
         .current_dir(&project)
