@@ -116,6 +116,7 @@ fn start(
         .limits(Limits {
             memory: Some(16 << 20),
             connections: Some(20),
+            requests: Some(10),
             turn: Some(Duration::from_millis(50)),
             ..Limits::default()
         })

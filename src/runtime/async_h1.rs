@@ -1,9 +1,14 @@
 //! Feature `async-h1`: what hosts that speak `http_types` find on the face.
 
+use std::{future::Future, io};
+
 use mlua::prelude::LuaFunction;
 
-use super::{Error, Scripts};
-use crate::script::async_h1::endpoint::{Answering, Endpoint};
+use super::{Builder, Error, Scripts};
+use crate::script::async_h1::{
+    carriers::Carrier,
+    endpoint::{Answering, Endpoint},
+};
 
 impl Scripts {
     /// A script's handler as the function that `async_h1::accept` takes (and tide, or whoever calls with an
@@ -34,5 +39,36 @@ impl Scripts {
     ) -> Result<impl Fn(http_types::Request) -> Answering + Clone + 'static, Error> {
         let endpoint = Endpoint::new(&self.script, handler)?;
         Ok(move |request| endpoint.answer(request))
+    }
+}
+
+impl Builder {
+    /// Sends the scripts' requests to an origin (`http://host:port`) through `async_h1` on a connection that `open` gives,
+    /// once for each request: a new one, or a clone of one that is kept. The policy is not asked: the host has opened it.
+    ///
+    /// It is for `client.request`; redirects are not followed, bodies of functions and methods that `http_types` does not
+    /// know are errors. Everywhere else the scripts' requests go their own way.
+    ///
+    /// ```no_run
+    /// let runtime = lute_net::Runtime::builder()
+    ///     .carry("http://inventory.internal", || smol::net::unix::UnixStream::connect("/run/inventory.sock"))?
+    ///     .build()?;
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when that is no origin.
+    pub fn carry<C, F>(
+        mut self,
+        origin: &str,
+        open: impl Fn() -> F + 'static,
+    ) -> Result<Self, Error>
+    where
+        C: Carrier + 'static,
+        F: Future<Output = io::Result<C>> + 'static,
+    {
+        let added = self.settings.carriers.add(origin, open);
+        added.map_err(Error::Setting)?;
+        Ok(self)
     }
 }

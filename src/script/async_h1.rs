@@ -1,8 +1,10 @@
-//! Feature `async-h1`: hosts that speak `http_types` hand requests to a Luau handler.
+//! Feature `async-h1`: hosts that speak `http_types` hand requests to a Luau handler, and a script's requests go through
+//! connections of theirs.
 //!
-//! - [`endpoint`]: a handler as the function that `async_h1::accept` takes
+//! - [`endpoint`]: a handler as the function that `async_h1::accept` takes; [`carriers`]: the host's connections
 //! - [`conversion`]: between `http_types` and what goes over our own `wire`; [`channel_body`]: bodies in pieces
 
+pub mod carriers;
 mod channel_body;
 mod conversion;
 pub mod endpoint;

@@ -12,9 +12,12 @@ use mlua::prelude::{Lua, LuaNil, LuaResult, LuaString, LuaTable, LuaUserData, Lu
 use mlua::{AnyUserData, IntoLuaMulti};
 
 use super::{GONE, Script, request_options, scheduler::Delivery};
-use crate::engine::client::{
-    ClientError, ClientOptions, ClientRequest, ClientTimeouts, Fields, RequestBody, Response,
-    ResponseBody,
+use crate::engine::{
+    client::{
+        ClientError, ClientOptions, ClientRequest, ClientTimeouts, Fields, RequestBody, Response,
+        ResponseBody,
+    },
+    quota::Permit,
 };
 
 /// What `luau/client.luau` passes: URL, method, fields, body (a string, or the number of a body source) and options.
@@ -41,9 +44,7 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
             return gone();
         };
         let started = prepare(&script, arguments, &defaults);
-        Ok(started.map_or_else(refused, |(request, body)| {
-            begun(request_whole(&script, request, body))
-        }))
+        Ok(started.map_or_else(refused, |prepared| begun(request_whole(&script, prepared))))
     };
     native.set("request", lua.create_function(request)?)?;
 
@@ -53,9 +54,7 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
             return gone();
         };
         let started = prepare(&script, arguments, &defaults);
-        Ok(started.map_or_else(refused, |(request, body)| {
-            begun(request_head(&script, request, body))
-        }))
+        Ok(started.map_or_else(refused, |prepared| begun(request_head(&script, prepared))))
     };
     native.set("stream", lua.create_function(stream)?)?;
 
@@ -102,11 +101,18 @@ fn gone() -> LuaResult<Started> {
     Ok(refused(GONE.to_owned()))
 }
 
+/// A request that may be sent.
+struct Prepared {
+    request: ClientRequest,
+    body: RequestBody,
+    permit: Permit,
+}
+
 fn prepare(
     script: &Script,
     (url, method, fields, body, options): Arguments,
     defaults: &Rc<ClientOptions>,
-) -> Result<(ClientRequest, RequestBody), String> {
+) -> Result<Prepared, String> {
     // First, so that it is dropped when something else is wrong.
     let source = match &body {
         LuaValue::Number(number) => script.sources.take(*number as u64),
@@ -114,7 +120,7 @@ fn prepare(
         _ => None,
     };
     let url = url.to_string_lossy();
-    let (request, length) =
+    let (mut request, length) =
         request_options::request(&url, &method, &fields, options.as_ref(), defaults)?;
     let body = match (source, body) {
         (Some(source), _) => RequestBody::Streamed { source, length },
@@ -123,13 +129,36 @@ fn prepare(
         }
         _ => RequestBody::none(),
     };
-    Ok((request, body))
+    if let Some(limit) = script.settings.limits.body
+        && request.options.max_body_size > limit
+    {
+        Rc::make_mut(&mut request.options).max_body_size = limit;
+    }
+    let permit = script.requests.take().ok_or_else(|| {
+        let limit = script.requests.limit();
+        format!("too many requests at once ({limit} are allowed)")
+    })?;
+    Ok(Prepared {
+        request,
+        body,
+        permit,
+    })
 }
 
 /// Delivers status, fields, body and URL.
-fn request_whole(script: &Script, request: ClientRequest, body: RequestBody) -> u64 {
+fn request_whole(script: &Script, prepared: Prepared) -> u64 {
+    #[cfg(feature = "async-h1")]
+    if let Some(open) = script.settings.carriers.find(&prepared.request.url) {
+        return request_carried(script, open, prepared);
+    }
+    let Prepared {
+        request,
+        body,
+        permit,
+    } = prepared;
     let client = script.client.clone();
     script.scheduler.start(async move {
+        let _permit = permit;
         let response = async {
             let mut response = client.send_body(request, body).await?;
             let body = response.body.read_to_end().await?;
@@ -145,8 +174,40 @@ fn request_whole(script: &Script, request: ClientRequest, body: RequestBody) -> 
     })
 }
 
+/// As [`request_whole`], through a connection of the host's.
+#[cfg(feature = "async-h1")]
+fn request_carried(
+    script: &Script,
+    open: super::async_h1::carriers::Opener,
+    prepared: Prepared,
+) -> u64 {
+    let Prepared {
+        request,
+        body,
+        permit,
+    } = prepared;
+    let url = request.url.clone();
+    let sent = super::async_h1::carriers::send(script, open, request, body);
+    script.scheduler.start(async move {
+        let _permit = permit;
+        let carried = sent.await;
+        let carried = carried.map_err(|problem| format!("network request failed: {problem}"))?;
+        let delivery = move |lua: &Lua| {
+            let fields = fields_table(lua, &carried.fields)?;
+            let body = lua.create_string(&carried.body)?;
+            (carried.status, fields, body, url.as_str()).into_lua_multi(lua)
+        };
+        Ok(Box::new(delivery) as Delivery)
+    })
+}
+
 /// Delivers status, fields, URL and the handle by which the body is read.
-fn request_head(script: &Script, request: ClientRequest, body: RequestBody) -> u64 {
+fn request_head(script: &Script, prepared: Prepared) -> u64 {
+    let Prepared {
+        request,
+        body,
+        permit,
+    } = prepared;
     let client = script.client.clone();
     script.scheduler.start(async move {
         let sent = client.send_body(request, body).await;
@@ -160,6 +221,7 @@ fn request_head(script: &Script, request: ClientRequest, body: RequestBody) -> u
             body: Some(body),
             reader: None,
             closed: false,
+            permit: Some(permit),
         })));
         let delivery = move |lua: &Lua| {
             let fields = fields_table(lua, &fields)?;
@@ -195,12 +257,15 @@ struct Open {
     /// Who waits for the next piece.
     reader: Option<Waker>,
     closed: bool,
+    /// Until the body has come to its end.
+    permit: Option<Permit>,
 }
 
 /// Closes the connection and ends a read. What is dropped may run Luau, so nothing is borrowed meanwhile.
 fn close(download: &RefCell<Open>) {
     let mut open = download.borrow_mut();
     open.closed = true;
+    open.permit = None;
     let (body, reader) = (open.body.take(), open.reader.take());
     drop(open);
     drop(body);
@@ -246,6 +311,9 @@ fn poll_piece(
     if open.closed {
         drop(open);
         return Poll::Ready(Ok(None));
+    }
+    if body.is_ended() {
+        open.permit = None;
     }
     open.body = Some(body);
     if polled.is_ready() {

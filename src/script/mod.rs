@@ -71,7 +71,7 @@ use self::{
     websocket::Sockets,
     websocket_client::Clients,
 };
-use crate::engine::{Engine, client::Client, counters::Counted, dialer::Dialer};
+use crate::engine::{Engine, client::Client, counters::Counted, dialer::Dialer, quota::Quota};
 
 /// What a script is told that still runs when its runtime is gone.
 const GONE: &str = "the runtime has ended";
@@ -89,6 +89,8 @@ pub struct Script {
     sockets: Sockets,
     clients: Clients,
     calls: Calls,
+    /// Requests of the client that are in flight.
+    requests: Rc<Quota>,
     counter: Cell<u64>,
     settings: Settings,
     errors: Cell<u64>,
@@ -126,6 +128,7 @@ impl Script {
             sockets: Sockets::default(),
             clients: Clients::default(),
             calls: Calls::default(),
+            requests: Rc::default(),
             counter: Cell::new(0),
             settings,
             errors: Cell::new(0),
@@ -134,6 +137,8 @@ impl Script {
             ended: Cell::new(false),
             luau: OnceCell::new(),
         });
+        let requests = script.settings.limits.requests;
+        script.requests.set_limit(requests.unwrap_or(usize::MAX));
         script.install(lua)?;
         if let Some(limit) = script.settings.limits.memory {
             lua.set_memory_limit(limit)?;

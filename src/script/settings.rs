@@ -50,6 +50,9 @@ pub struct Settings {
     pub policy: Rc<Policy>,
     /// What they may use.
     pub limits: Limits,
+    /// The host's connections that requests go through.
+    #[cfg(feature = "async-h1")]
+    pub carriers: super::async_h1::carriers::Carriers,
 }
 
 impl Default for Settings {
@@ -61,6 +64,8 @@ impl Default for Settings {
             modules: HostModules::default(),
             policy: Rc::default(),
             limits: Limits::default(),
+            #[cfg(feature = "async-h1")]
+            carriers: super::async_h1::carriers::Carriers::default(),
         }
     }
 }
@@ -92,7 +97,9 @@ pub struct Limits {
     /// Open connections, the servers' and the clients' together. Clients of the servers then wait in the backlog, and
     /// requests of the scripts wait for an end of another connection, until they time out.
     pub connections: Option<usize>,
-    /// Bytes of the body of each request to the servers.
+    /// Requests of the scripts' client that are in flight at once, streamed responses until their end; one more is an error.
+    pub requests: Option<usize>,
+    /// Bytes of a body: of each request to the servers and of each response to the client.
     pub body: Option<u64>,
     /// How long a script may run between two waits. Then it is stopped, whatever it catches: an error that nobody caught,
     /// and everything else goes on. The check costs about 30 ns for each call and each turn of a loop.

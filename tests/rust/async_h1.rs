@@ -289,3 +289,95 @@ fn an_endpoint_outlives_its_runtime_as_an_error() {
     let answer = smol::block_on(endpoint(get("/")));
     assert!(answer.is_err());
 }
+
+#[test]
+fn a_scripts_requests_go_through_connections_that_the_host_opened() {
+    let (listener, port) = listener();
+    let opened = Rc::new(RefCell::new(0));
+    let count = opened.clone();
+    let builder = Runtime::builder()
+        .carry("http://inventory.internal", move || {
+            *count.borrow_mut() += 1;
+            TcpStream::connect(("127.0.0.1", port))
+        })
+        .unwrap();
+    let (runtime, notes) = noting_in(
+        builder,
+        r#"
+local note = require("@test/note") :: any
+local task, client = require("@lute/task"), require("@lute/net/client")
+local waiting = 3
+for index = 1, 3 do
+	task.spawn(function()
+		local response = client.request(`http://inventory.internal/items?id={index}`, {
+			method = "POST", body = `item {index}`, headers = { ["X-Who"] = "us" },
+		})
+		note(`{response.status} {response.ok} {response.headers["X-Answer"]} {response.body} {response.url}`)
+	end)
+end
+local _, problem = pcall(function() return client.request("http://inventory.internal/", { method = "BREW" }) end)
+note(problem)
+"#,
+    );
+    let serving = accept(listener, 3, |mut request: Request| async move {
+        smol::future::yield_now().await;
+        let body = request.body_string().await?;
+        let mut response = Response::new(StatusCode::Created);
+        response.insert_header("X-Answer", request.header("x-who").unwrap().as_str());
+        response.set_body(format!("{} {body}", request.url().query().unwrap()));
+        Ok(response)
+    });
+    let asked = async {
+        while notes.borrow().len() < 4 {
+            smol::Timer::after(Duration::from_millis(2)).await;
+        }
+    };
+    let patience = async {
+        smol::Timer::after(PATIENCE).await;
+        panic!("{:?}", notes.borrow());
+    };
+    runtime
+        .block_on(future::or(future::or(serving, asked), patience))
+        .unwrap();
+    let mut noted = notes.take();
+    noted.sort();
+    for (index, note) in noted[..3].iter().enumerate() {
+        let index = index + 1;
+        let expected = format!(
+            "201 true us id={index} item {index} http://inventory.internal/items?id={index}"
+        );
+        assert_eq!(*note, expected);
+    }
+    assert!(
+        noted[3].ends_with("inventory.internal: http_types knows no method BREW"),
+        "{}",
+        noted[3]
+    );
+    assert_eq!(*opened.borrow(), 3);
+}
+
+#[test]
+fn a_header_that_async_h1_panics_on_is_an_error_of_the_request() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut client, _) = server.accept().unwrap();
+        let _ = client.read(&mut [0; 1024]);
+        let answer = b"HTTP/1.1 200 OK\r\nX-Name: caf\xe9\r\nContent-Length: 0\r\n\r\n";
+        let _ = client.write_all(answer);
+        let _ = client.read(&mut [0; 1024]);
+    });
+    let builder = Runtime::builder()
+        .carry("http://latin.internal", move || {
+            TcpStream::connect(("127.0.0.1", port))
+        })
+        .unwrap();
+    let source = "require('@lute/net/client').request('http://latin.internal/')";
+    let (runtime, notes) = noting_in(builder, source);
+    runtime.run().unwrap();
+    let notes = notes.take();
+    assert!(
+        notes[0].contains("network request failed: latin.internal: "),
+        "{notes:?}"
+    );
+}

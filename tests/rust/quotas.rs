@@ -54,6 +54,26 @@ end"#
 }
 
 #[test]
+fn a_policy_is_asked_again_at_each_redirect() {
+    let (listener, port) = guarded();
+    let policy = Policy::open()
+        .deny_connect(&format!("127.0.0.1:{port}"))
+        .unwrap();
+    let source = format!(
+        r#"
+local running = server.serve({{ port = 0, handler = function(request)
+	return {{ status = 302, headers = {{ Location = "http://127.0.0.1:{port}/" }} }}
+end }})
+try(client.request, `http://127.0.0.1:{{running.port}}/`)
+running.close()"#
+    );
+    let notes = run_under(policy, &source);
+    let refused = format!("network request failed: connecting to 127.0.0.1:{port} is not allowed");
+    assert_eq!(notes, [refused]);
+    assert!(listener.accept().is_err(), "somebody came");
+}
+
+#[test]
 fn a_policy_is_asked_where_a_script_listens() {
     let policy = Policy::open()
         .deny_listen("0.0.0.0/0:1-1023")
@@ -99,31 +119,6 @@ try(server.serve, { hostname = "secret.example", port = 8080, handler = function
             "listening on secret.example:8080 is not allowed"
         ]
     );
-}
-
-#[test]
-fn a_policy_is_asked_again_at_each_redirect() {
-    let (listener, guarded_port) = guarded();
-    let redirecting = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = redirecting.local_addr().unwrap().port();
-    let server = std::thread::spawn(move || {
-        let (mut client, _) = redirecting.accept().unwrap();
-        let _ = client.read(&mut [0; 4096]).unwrap();
-        let answer = format!(
-            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{guarded_port}/\r\nContent-Length: 0\r\n\r\n"
-        );
-        client.write_all(answer.as_bytes()).unwrap();
-    });
-    let policy = Policy::closed()
-        .allow_connect(&format!("127.0.0.1:{port}"))
-        .unwrap();
-    let source = format!(r#"try(client.request, "http://127.0.0.1:{port}/")"#);
-    let notes = run_under(policy, &source);
-    server.join().unwrap();
-    let expected =
-        format!("network request failed: connecting to 127.0.0.1:{guarded_port} is not allowed");
-    assert_eq!(notes, [expected]);
-    assert!(listener.accept().is_err(), "somebody came");
 }
 
 #[test]
@@ -193,7 +188,9 @@ local note = require("@test/note") :: any
 local client = require("@lute/net/client")
 local running = require("@lute/net/server").serve({ port = 0, maxbodysize = 1e9, handler = function(request) return request.body end })
 for _, length in { 10, 11 } do
-	note(tostring(client.request(`127.0.0.1:{running.port}`, { method = "POST", body = string.rep("x", length) }).status))
+	local response = client.stream(`127.0.0.1:{running.port}`, { method = "POST", body = string.rep("x", length) })
+	note(tostring(response.status))
+	response:close()
 end
 running.close()
 "#,
@@ -357,4 +354,106 @@ running.close()
         ]
     );
     assert_eq!(notes.len(), 7, "{notes:?}");
+}
+
+#[test]
+fn requests_beyond_the_hosts_limit_are_an_error_until_others_have_ended() {
+    let limits = Limits {
+        requests: Some(2),
+        ..Limits::default()
+    };
+    let (runtime, notes) = noting_in(
+        Runtime::builder().limits(limits),
+        r#"
+local note = require("@test/note") :: any
+local task, client = require("@lute/task"), require("@lute/net/client")
+local running = require("@lute/net/server").serve({ port = 0, handler = function(request)
+	task.wait(0.02)
+	return "answer"
+end })
+local address = `127.0.0.1:{running.port}`
+local streamed = client.stream(address)
+task.spawn(function() note(client.request(address).body) end)
+local _, problem = pcall(function() return client.request(address) end)
+note(problem)
+task.wait(0.1)
+note(tostring(streamed:read()))
+assert(streamed:read() == nil)
+for _ = 1, 2 do task.spawn(client.request, address) end
+task.wait(0.1)
+note(client.request(address).body)
+running.close()
+"#,
+    );
+    runtime.run().unwrap();
+    assert_eq!(
+        notes.take(),
+        [
+            "test.luau:11: too many requests at once (2 are allowed)",
+            "answer",
+            "answer",
+            "answer"
+        ]
+    );
+}
+
+#[test]
+fn a_response_beyond_the_hosts_limit_is_an_error_whatever_the_script_allows() {
+    let limits = Limits {
+        body: Some(10),
+        ..Limits::default()
+    };
+    let (runtime, notes) = noting_in(
+        Runtime::builder().limits(limits),
+        r#"
+local note = require("@test/note") :: any
+local client = require("@lute/net/client")
+local running = require("@lute/net/server").serve({ port = 0, handler = function(request)
+	return string.rep("x", tonumber(request.query.length) :: number)
+end })
+for _, length in { 10, 11 } do
+	local fine, problem = pcall(function()
+		return client.request(`127.0.0.1:{running.port}/?length={length}`, { maxbodysize = 1e9 })
+	end)
+	note(if fine then "fine" else string.match(problem, "larger than %d+ bytes") or problem)
+end
+running.close()
+"#,
+    );
+    runtime.run().unwrap();
+    assert_eq!(notes.take(), ["fine", "larger than 10 bytes"]);
+}
+
+#[test]
+fn a_policy_is_asked_for_proxies_and_for_what_they_are_asked_for() {
+    let (listener, port) = guarded();
+    let policy = Policy::open()
+        .deny_connect("loopback")
+        .unwrap()
+        .deny_connect("secret.example")
+        .unwrap();
+    let source = format!(
+        r#"
+try(client.request, "http://good.example/", {{ proxy = "http://127.0.0.1:{port}" }})
+try(client.request, "https://good.example/", {{ proxy = "http://127.0.0.1:{port}" }})
+try(client.request, "https://secret.example/", {{ proxy = "http://proxy.example:1" }})
+try(client.request, "https://127.0.0.1/", {{ proxy = "http://proxy.example:1" }})
+try(client.request, "http://any.example/", {{ socketpath = "/run/docker.sock" }})"#
+    );
+    let policy = policy.deny_connect("unix:/run").unwrap();
+    let notes = run_under(policy, &source);
+    assert_eq!(notes.len(), 5);
+    for (note, place) in notes.iter().zip([
+        format!("127.0.0.1:{port}"),
+        format!("127.0.0.1:{port}"),
+        "secret.example:443".to_owned(),
+        "127.0.0.1:443".to_owned(),
+        "/run/docker.sock".to_owned(),
+    ]) {
+        assert!(
+            note.contains(&format!("connecting to {place} is not allowed")),
+            "{note}"
+        );
+    }
+    assert!(listener.accept().is_err(), "somebody came");
 }

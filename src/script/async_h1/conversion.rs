@@ -4,12 +4,12 @@
 use std::{net::SocketAddr, str::FromStr};
 
 use http_types::{
-    Body, Request as HttpRequest, Response as HttpResponse, StatusCode,
+    Body, Method, Request as HttpRequest, Response as HttpResponse, StatusCode, Url,
     headers::{HeaderName, HeaderValue},
 };
 
 use crate::{
-    engine::service::Remote,
+    engine::{client::Fields, service::Remote},
     wire::{FieldStorage, Parsed, encode, parse_response, syntax},
 };
 
@@ -128,6 +128,39 @@ pub fn response(head: Head, body: Body) -> Result<HttpResponse, String> {
     Ok(response)
 }
 
+/// A request of http_types'.
+///
+/// # Errors
+/// A method that it does not know, or a field outside of ASCII.
+pub fn request(
+    url: &Url,
+    method: &str,
+    fields: &Fields,
+    body: Vec<u8>,
+) -> Result<HttpRequest, String> {
+    let known =
+        Method::from_str(method).map_err(|_| format!("http_types knows no method {method}"))?;
+    let mut request = HttpRequest::new(known, url.clone());
+    request.set_body(Body::from_bytes(body));
+    request.remove_header("content-type");
+    for (name, value) in fields.iter() {
+        let (name, value) = header(&String::from_utf8_lossy(name), value.to_vec())?;
+        request.append_header(name, value);
+    }
+    Ok(request)
+}
+
+/// The fields of a response of http_types'.
+pub fn fields(response: &HttpResponse) -> Fields {
+    let mut fields = Fields::default();
+    for (name, values) in response.iter() {
+        for value in values {
+            fields.push(name.as_str().as_bytes(), value.as_str().as_bytes());
+        }
+    }
+    fields
+}
+
 fn header(name: &str, value: Vec<u8>) -> Result<(HeaderName, HeaderValue), String> {
     let problem = |_| format!("http_types holds no bytes over 0x7f: header '{name}'");
     let value = HeaderValue::from_bytes(value).map_err(problem)?;
@@ -137,8 +170,6 @@ fn header(name: &str, value: Vec<u8>) -> Result<(HeaderName, HeaderValue), Strin
 
 #[cfg(test)]
 mod tests {
-    use http_types::{Method, Url};
-
     use super::*;
 
     fn head(status: u16, name: &str, value: &[u8]) -> Head {
@@ -154,6 +185,12 @@ mod tests {
         assert!(no_status.contains("299"));
         let no_ascii = response(head(200, "X-Name", b"caf\xe9"), Body::empty()).unwrap_err();
         assert!(no_ascii.contains("X-Name"));
+        let url = Url::parse("http://example.com/").unwrap();
+        let brew = request(&url, "BREW", &Fields::default(), Vec::new()).unwrap_err();
+        assert!(brew.contains("BREW"));
+        let mut latin = Fields::default();
+        latin.push(b"a", b"caf\xe9");
+        assert!(request(&url, "GET", &latin, Vec::new()).is_err());
     }
 
     #[test]
@@ -177,6 +214,7 @@ mod tests {
             .map(HeaderValue::as_str)
             .collect();
         assert_eq!(cookies, ["a=1", "b=2"]);
+        assert_eq!(super::fields(&made).len(), 2);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use lute_net::engine::tls::ClientTlsOptions;
 use super::peer::Caller;
 use crate::{
     certificates::{Authority, Issued},
-    support::Server,
+    support::{Script, Server},
 };
 
 fn serving(issued: &Issued, more: &str) -> Server {
@@ -110,6 +110,39 @@ fn a_client_shows_its_certificate_to_a_server_that_asks() {
         ..ClientTlsOptions::default()
     });
     assert_eq!(caller.get(&url(&server)).unwrap().status, 200);
+}
+
+#[test]
+fn a_script_gives_its_tls_options() {
+    let authority = Authority::new();
+    let ca = authority.certificate();
+    let server = serving(&authority.issue("server"), &format!("cafilename = {ca:?}"));
+    let client = authority.issue("client");
+    let encrypted = authority.path("encrypted.key");
+    authority.openssl(&format!(
+        "pkcs8 -topk8 -in client.key -passout pass:secret -out {}",
+        encrypted.display()
+    ));
+    let script = Script::new(
+        r#"
+local client = require("@lute/net/client")
+local url, ca, certificate, key = ...
+local tls = { cafilename = ca, certfilename = certificate, keyfilename = key, passphrase = "secret" }
+print(client.request(url, { tls = tls }).body)
+print(client.stream(url, { tls = tls }):read())
+tls.cafilename, tls.insecure = nil, true
+print(client.request(url, { tls = tls }).body)
+"#,
+    );
+    let certificate = client.certificate.display().to_string();
+    let (ca, key) = (ca.display().to_string(), encrypted.display().to_string());
+    let output = script.run(&[&url(&server), &ca, &certificate, &key]);
+    let expected = format!("true localhost:{}\n", server.port).repeat(3);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        expected,
+        "{output:?}"
+    );
 }
 
 #[test]
