@@ -7,7 +7,7 @@
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
 //! - [`json`] is `@std/json`
-//! - [`websocket`]: WebSockets of both sides
+//! - [`websocket`]: WebSockets of both sides; [`websocket_client`]: opens them
 //! - [`interrupt`]: stops scripts that run for too long
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`natives`]: what is behind them; [`host_modules`]: the host's;
 //!   [`require`]: those from files
@@ -44,6 +44,7 @@ pub mod settings;
 pub mod testing;
 mod time;
 mod websocket;
+mod websocket_client;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -67,6 +68,7 @@ use self::{
     settings::Settings,
     testing::{Case, CaseResult, Selection, TestRun},
     websocket::Sockets,
+    websocket_client::Clients,
 };
 use crate::engine::{Engine, client::Client, counters::Counted, dialer::Dialer, quota::Quota};
 
@@ -84,6 +86,7 @@ pub struct Script {
     exchanges: Exchanges,
     sources: Sources,
     sockets: Sockets,
+    clients: Clients,
     calls: Calls,
     /// Requests of the client that are in flight.
     requests: Rc<Quota>,
@@ -122,6 +125,7 @@ impl Script {
             exchanges: Exchanges::default(),
             sources: Sources::default(),
             sockets: Sockets::default(),
+            clients: Clients::default(),
             calls: Calls::default(),
             requests: Rc::default(),
             counter: Cell::new(0),
@@ -247,9 +251,15 @@ impl Script {
         self.scheduler.ring_with(waker);
     }
 
+    /// WebSockets that this script has opened.
+    pub fn websocket_clients(&self) -> usize {
+        self.clients.count()
+    }
+
     /// Stops listening everywhere and lets what runs finish.
     pub fn drain(&self) {
         self.servers.drain();
+        self.sockets.end_clients();
     }
 
     /// Ends everything: servers with their connections, operations, kept connections.
@@ -258,6 +268,7 @@ impl Script {
         self.loading.take();
         self.servers.clear();
         self.sockets.clear();
+        self.clients.clear();
         self.sources.clear();
         self.scheduler.clear();
         self.calls.clear();
