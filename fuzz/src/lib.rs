@@ -1,0 +1,7 @@
+//! What the fuzz targets share.
+
+pub mod cuts;
+pub mod exchange;
+pub mod heads;
+pub mod hyper_server;
+pub mod requests;
