@@ -54,7 +54,11 @@ impl WithLuaurc {
     }
 }
 
-fn try_setup(folder: &Path, with_luaurc: WithLuaurc) -> io::Result<String> {
+/// As [`setup`]; what there is to say afterwards.
+///
+/// # Errors
+/// When a file can't be written.
+pub fn try_setup(folder: &Path, with_luaurc: WithLuaurc) -> io::Result<String> {
     let target = folder.join(FOLDER);
     for (file, text) in FILES {
         let path = target.join(file);
