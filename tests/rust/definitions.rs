@@ -108,6 +108,14 @@ fn every_field_in_the_definitions_is_there_at_run_time_and_the_other_way_round()
     let mut declared = declared();
     let mut present = present(&declared);
     leave_out_websockets(&mut declared, &present);
+    // What `websocket` is told is read by the same code as what `request` is told.
+    let metadata = &declared["Metadata"];
+    if let (Some(own), Some(seen)) = (
+        declared.get("WebSocketOptions"),
+        present.get_mut("WebSocketOptions"),
+    ) {
+        seen.retain(|name| own.contains(name) || !metadata.contains(name));
+    }
     let modules = present.split_off("definition ");
     let (defined, real): (Names, Names) = modules
         .into_iter()
