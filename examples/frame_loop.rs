@@ -1,5 +1,5 @@
-//! A tool that owns its thread: sixty frames a second, and between them a control page that edits its values while it
-//! runs.
+//! A tool that owns its thread: sixty frames a second, and between them a control page whose WebSocket shows and edits its
+//! values while it runs.
 //!
 //! ```sh
 //! cargo run --example frame_loop            # open the address that it prints
@@ -67,6 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("control page on http://{address}/");
 
     let clients = check.then(|| Clients::start(&address));
+    let page = check.then(|| Page::open(&address));
     let mut frames = Frames::default();
     while !check || frames.count < 300 {
         let began = Instant::now();
@@ -78,12 +79,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Here the tool would draw.
         thread::sleep(FRAME.saturating_sub(began.elapsed()));
     }
-    let Some(clients) = clients else {
+    let (Some(clients), Some(page)) = (clients, page) else {
         return Ok(());
     };
+    let shown = page.shown()?;
     let answers = clients.stop();
     println!("{frames}; {answers} requests answered meanwhile");
-    if ball.speed.get() != 7.5 {
+    println!("the page showed {shown}");
+    if !shown.starts_with("7.5 ") {
         return Err("the page did not edit the speed".into());
     }
     if answers == 0 || runtime.uncaught_errors() > 0 {
@@ -139,7 +142,7 @@ impl Clients {
             let (answers, over, address) = (answers.clone(), over.clone(), address.to_owned());
             thread::spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    if ask(&address).is_ok_and(|answer| answer.starts_with("HTTP/1.1 204")) {
+                    if ask(&address).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
                         answers.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -160,10 +163,54 @@ impl Clients {
     }
 }
 
+/// What the page does in a browser: sets the speed by its WebSocket until it sees that.
+struct Page(thread::JoinHandle<std::io::Result<String>>);
+
+impl Page {
+    fn open(address: &str) -> Self {
+        let address = address.to_owned();
+        Self(thread::spawn(move || {
+            let mut socket = TcpStream::connect(&address)?;
+            let handshake = format!(
+                "GET /control HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            );
+            socket.write_all(handshake.as_bytes())?;
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(read::<1>(&mut socket)?[0]);
+            }
+            // The text `7.5`, masked with zeros.
+            socket.write_all(b"\x81\x83\0\0\0\x007.5")?;
+            loop {
+                let [_, length] = read(&mut socket)?;
+                let mut values = vec![0; length.into()];
+                socket.read_exact(&mut values)?;
+                let values = String::from_utf8_lossy(&values).into_owned();
+                if values.starts_with("7.5 ") {
+                    return Ok(values);
+                }
+            }
+        }))
+    }
+
+    fn shown(self) -> Result<String, Box<dyn Error>> {
+        if !self.0.is_finished() {
+            return Err("the page shows nothing".into());
+        }
+        Ok(self.0.join().map_err(|_| "the page panicked")??)
+    }
+}
+
+fn read<const N: usize>(socket: &mut TcpStream) -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    socket.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn ask(address: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
-    let request =
-        format!("POST /speed?to=7.5 HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -230,7 +230,7 @@ impl Runtime {
 
     fn is_busy(&self) -> bool {
         if self.stopping.get() {
-            return self.script.connections() > 0;
+            return self.script.connections() > 0 || self.script.websocket_clients() > 0;
         }
         self.script.is_busy()
     }

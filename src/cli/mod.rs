@@ -3,6 +3,7 @@
 mod log;
 mod new;
 mod run;
+mod setup;
 mod signals;
 mod test;
 mod watch;
@@ -14,7 +15,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, value_parser};
 use clap_complete::Shell;
 use lute_net::Runtime;
 
-use self::{log::Log, test::TestArguments};
+use self::{log::Log, setup::WithLuaurc, test::TestArguments};
 
 /// Runs Luau scripts with Lute's @lute/net: HTTP client and server, from coroutines that simply yield.
 #[derive(Parser)]
@@ -72,6 +73,17 @@ enum Command {
         #[arg(value_name = "NAME")]
         folder: PathBuf,
     },
+    /// Writes Luau types of the modules into a project, so that editors know them.
+    ///
+    /// They go to .lute-net/definitions; luau-lsp finds them by aliases in .luaurc.
+    Setup {
+        /// The project.
+        #[arg(value_name = "FOLDER", default_value = ".")]
+        folder: PathBuf,
+        /// Writes the aliases into the project's .luaurc, too; what else is in it stays.
+        #[arg(long)]
+        with_luaurc: bool,
+    },
     /// Prints a script for the shell that completes commands, options and file names.
     Completions {
         /// The shell.
@@ -118,6 +130,10 @@ pub fn main() -> ExitCode {
         Some(Command::Run(run)) => run.execute(),
         Some(Command::Test(test)) => test.execute(),
         Some(Command::New { folder }) => new::new(&folder),
+        Some(Command::Setup {
+            folder,
+            with_luaurc,
+        }) => setup::setup(&folder, WithLuaurc::of(with_luaurc)),
         Some(Command::Completions { shell }) => print_completions(shell),
         None => match line.run {
             Some(run) => run.execute(),

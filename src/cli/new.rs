@@ -7,6 +7,8 @@ use std::{
     process::ExitCode,
 };
 
+use super::setup::{WithLuaurc, try_setup};
+
 /// The files of a project; `NAME` in them becomes its name.
 const FILES: [(&str, &str); 3] = [
     ("app.luau", include_str!("project/app.luau")),
@@ -19,8 +21,11 @@ pub fn new(folder: &Path) -> ExitCode {
     let shown = folder.display();
     match make(folder) {
         Ok(()) => {
-            println!("{shown} has a server (main.luau, app.luau) and its test (app.test.luau):\n");
+            println!(
+                "{shown} has a server (main.luau, app.luau), its test (app.test.luau) and types for editors:\n"
+            );
             println!("    cd {shown}");
+            println!("    lute-net test");
             println!("    lute-net run --watch main.luau");
             ExitCode::SUCCESS
         }
@@ -47,6 +52,7 @@ fn make(folder: &Path) -> io::Result<()> {
     for (file, text) in FILES {
         fs::write(folder.join(file), text.replace("NAME", name))?;
     }
+    try_setup(folder, WithLuaurc::Yes)?;
     Ok(())
 }
 

@@ -65,7 +65,7 @@ pub use self::{
 };
 use super::{
     Engine,
-    dialer::{Destination, DialError, Dialer, Route},
+    dialer::{Destination, DialError, Dialer, ProxyError, Route},
     pool::Pool,
     timers::deadline_after,
     transport::Transport,
@@ -174,7 +174,7 @@ impl Client {
             let Some(redirect) = self.redirect(&request, &head, origin, &mut followed)? else {
                 return Ok(self.respond(request, exchange, head));
             };
-            body = self.leave(&request, exchange, head, &redirect).await?;
+            body = Box::pin(self.leave(&request, exchange, head, &redirect)).await?;
             redirect.apply(&mut request);
         }
     }
@@ -275,14 +275,18 @@ impl Client {
         mut body: RequestBody,
         due: Instant,
     ) -> Result<(Exchange, Head), ClientError> {
-        let destination = Rc::new(self.destination(request)?);
+        let destination = Rc::new(
+            self.destination(&request.url, &request.options)
+                .map_err(ClientError::Proxy)?,
+        );
         let mut expectation = Expectation::before(&body, request.options.timeouts.read);
         let mut kept = self.pool.take(&destination);
         loop {
             let reused = kept.is_some();
             let transport = match kept.take() {
                 Some(transport) => transport,
-                None => self.connect(request, &destination, due).await?,
+                // Boxed, as what is rare and large would otherwise be moved about with every request.
+                None => Box::pin(self.connect(request, &destination, due)).await?,
             };
             let mut exchange = self
                 .begin(request, &destination, transport, body, expectation, due)
@@ -376,25 +380,32 @@ impl Client {
         }
     }
 
-    fn destination(&self, request: &ClientRequest) -> Result<Destination, ClientError> {
-        let (url, options) = (&request.url, &request.options);
+    /// Where a connection for `url` ends, and the way there: a plain request is handed to its proxy, all else goes through
+    /// it.
+    ///
+    /// # Errors
+    /// When the environment names a proxy by a wrong URL.
+    pub fn destination(
+        &self,
+        url: &Url,
+        options: &ClientOptions,
+    ) -> Result<Destination, ProxyError> {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or(80);
-        let secure = url.scheme() == "https";
+        let secure = matches!(url.scheme(), "https" | "wss");
         let proxy = match (&options.socket_path, &options.proxy) {
             (Some(_), _) | (None, ProxyChoice::Direct) => None,
             (None, ProxyChoice::Through(proxy)) => Some(proxy.clone()),
             (None, ProxyChoice::Environment) => {
                 let settings = self.dialer.environment();
-                let proxy = settings.proxy_for(url.scheme(), host, port);
-                proxy.map_err(ClientError::Proxy)?
+                settings.proxy_for(url.scheme(), host, port)?
             }
         };
         let route = match (&options.socket_path, proxy) {
             (Some(path), _) => Route::Local(path.clone()),
             (None, None) => Route::Direct,
-            (None, Some(proxy)) if secure => Route::Tunnel(proxy),
-            (None, Some(proxy)) => Route::Forward(proxy),
+            (None, Some(proxy)) if url.scheme() == "http" => Route::Forward(proxy),
+            (None, Some(proxy)) => Route::Tunnel(proxy),
         };
         Ok(Destination {
             host: host.to_owned(),
@@ -415,4 +426,19 @@ fn lacks_descriptors(error: &DialError) -> bool {
         return false;
     };
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_under_way_is_small() {
+        let engine = Engine::new(Rc::new(smol::LocalExecutor::new())).unwrap();
+        let client = Client::new(Dialer::new(engine));
+        let request = ClientRequest::get("http://127.0.0.1/".parse().unwrap());
+        let sending = client.send(request);
+        let size = size_of_val(&sending);
+        assert!(size <= 4096, "{size} bytes");
+    }
 }

@@ -29,11 +29,8 @@ use super::{
     timers::deadline_after,
     tls::{ServerTls, TlsStream},
     transport::Transport,
-    websocket::WebSocket,
+    websocket::{WebSocket, frames},
 };
-
-/// The close code of a WebSocket whose server stops (RFC 6455 §7.4.1).
-const GOING_AWAY: u16 = 1001;
 
 /// The `tracing` target of servers and their connections.
 pub const TARGET: &str = "lute_net::server";
@@ -91,7 +88,7 @@ impl<S: Service> ServerContext<S> {
             entry.websocket = Some(socket.clone());
         }
         if self.is_draining() {
-            socket.close(GOING_AWAY, "");
+            socket.close(frames::GOING_AWAY, "");
         }
     }
 
@@ -297,7 +294,7 @@ impl Connections {
         let first_request = deadline_after(Instant::now(), FIRST_REQUEST_AT_END);
         for (_, entry) in self.entries.borrow().iter() {
             if let Some(websocket) = &entry.websocket {
-                websocket.close(GOING_AWAY, "");
+                websocket.close(frames::GOING_AWAY, "");
                 continue;
             }
             match entry.activity {

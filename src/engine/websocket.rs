@@ -3,7 +3,7 @@
 //!
 //! - [`WebSocket`]: one of them, for whoever sends; [`WebSocketService`]: what is asked of whoever receives
 //! - [`Pump`]: moves its bytes, from the end of the handshake to the end of the connection
-//! - [`handshake`]: turns HTTP into it; [`topics`]: one message for many
+//! - [`handshake`]: turns HTTP into it; [`opening`]: asks a server to; [`topics`]: one message for many
 //! - `frame_cursor`: where frames begin; `reader`: bytes to messages; `frames`: messages to bytes; `send_queue`: bytes
 //!   that are not sent yet
 //!
@@ -14,6 +14,7 @@ mod frame_cursor;
 pub mod frames;
 mod handle;
 pub mod handshake;
+pub mod opening;
 mod pump;
 mod reader;
 mod send_queue;

@@ -170,6 +170,7 @@ impl Scripts {
             servers: self.script.servers(),
             coroutines: self.script.waiting(),
             connections: self.script.connections(),
+            websockets: self.script.websockets(),
             sockets: self.engine.reactor().watched(),
             memory: self.lua.used_memory(),
             uncaught_errors: self.script.errors(),

@@ -15,6 +15,8 @@ pub struct Stats {
     pub servers: usize,
     /// Open connections of the servers.
     pub connections: usize,
+    /// Open WebSockets of servers and clients.
+    pub websockets: usize,
     /// Sockets of every kind: listeners, the servers' connections, the clients' (also kept ones).
     pub sockets: usize,
     /// Requests to the servers, in all.

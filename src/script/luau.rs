@@ -49,6 +49,8 @@ pub const METRICS: Source = source!("metrics.luau");
 pub const SERVER: Source = source!("server.luau");
 /// WebSockets of both sides.
 pub const WEBSOCKET: Source = source!("websocket.luau");
+/// The client's side of them.
+pub const CLIENT_WEBSOCKET: Source = source!("client_websocket.luau");
 /// The server's side of them.
 pub const SERVER_WEBSOCKET: Source = source!("server_websocket.luau");
 /// The host's modules and calls.

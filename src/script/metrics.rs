@@ -61,6 +61,7 @@ impl Text {
             server.connections() as u64,
         );
         self.gauge("websockets", "Open WebSockets", server.websockets() as u64);
+        self.gauge("websockets", "Open WebSockets", server.websockets() as u64);
         self.counter(
             "received_bytes_total",
             "Bytes read from clients",
@@ -80,10 +81,10 @@ impl Text {
             "Answers by status; gone: the client did not wait for all of it",
             "counter",
         );
-        for digit in 2..10 {
+        for digit in 1..10 {
             let count = measures.of_class(digit);
-            // Statuses from 600 on are somebody's own: they show once they occur.
-            if digit < 6 || count > 0 {
+            // Upgrades, and statuses from 600 on, which are somebody's own, show once they occur.
+            if (2..6).contains(&digit) || count > 0 {
                 self.line(&format!("responses_total{{status=\"{digit}xx\"}} {count}"));
             }
         }

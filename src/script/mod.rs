@@ -7,10 +7,11 @@
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
 //! - [`json`] is `@std/json`
-//! - [`websocket`]: WebSockets of both sides
+//! - [`websocket`]: WebSockets of both sides; [`websocket_client`]: opens them
 //! - [`interrupt`]: stops scripts that run for too long
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`natives`]: what is behind them; [`host_modules`]: the host's;
 //!   [`require`]: those from files
+//! - [`loading`]: starts scripts; [`problems`]: errors on their way out
 //! - [`calls`]: what the host calls; [`contained`]: its panics; [`settings`]: what it decides
 //! - [`environment`]: the globals; [`luau`]: our Luau sources
 
@@ -28,10 +29,12 @@ pub mod host_modules;
 mod interrupt;
 mod json;
 mod kept_head;
+mod loading;
 mod luau;
 mod metrics;
 mod modules;
 mod natives;
+mod problems;
 mod raw_vm;
 mod request_options;
 mod require;
@@ -41,33 +44,31 @@ pub mod settings;
 pub mod testing;
 mod time;
 mod websocket;
+mod websocket_client;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    path::Path,
     rc::Rc,
     task::Waker,
     time::Instant,
 };
 
-use mlua::prelude::{
-    Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaThread, LuaValue, LuaVariadic,
-};
-use mlua::thread::ThreadStatus;
+use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaThread};
 
 pub use self::serve::Ports;
 use self::{
     body_source::Sources,
     calls::Calls,
-    contained::contained,
     handler::Exchanges,
     interrupt::Interrupt,
     modules::{HostFunctions, Modules, WebSocketFunctions},
+    problems::{describe, plain_message, script_frames},
     scheduler::Scheduler,
     serve::Servers,
-    settings::{ScriptError, Settings},
+    settings::Settings,
     testing::{Case, CaseResult, Selection, TestRun},
     websocket::Sockets,
+    websocket_client::Clients,
 };
 use crate::engine::{Engine, client::Client, counters::Counted, dialer::Dialer, quota::Quota};
 
@@ -85,6 +86,7 @@ pub struct Script {
     exchanges: Exchanges,
     sources: Sources,
     sockets: Sockets,
+    clients: Clients,
     calls: Calls,
     /// Requests of the client that are in flight.
     requests: Rc<Quota>,
@@ -123,6 +125,7 @@ impl Script {
             exchanges: Exchanges::default(),
             sources: Sources::default(),
             sockets: Sockets::default(),
+            clients: Clients::default(),
             calls: Calls::default(),
             requests: Rc::default(),
             counter: Cell::new(0),
@@ -154,32 +157,6 @@ impl Script {
         Ok((lua, script))
     }
 
-    /// Starts a script file with `arguments` as its `...`; it runs up to its first wait.
-    ///
-    /// # Errors
-    /// A text for the user when the file can't be read or is no Luau. Errors of the running script go to the hook.
-    pub fn start_file(&self, path: &Path, arguments: &[String]) -> Result<(), String> {
-        let lua = self.lua().map_err(|error| plain_message(&error))?;
-        let name = require::chunk_name(path);
-        let chunk = require::compile(&lua, path, &name)?;
-        self.start(&lua, chunk, arguments)
-    }
-
-    /// As [`Self::start_file`], for a source that is no file; `name` stands in its errors.
-    ///
-    /// # Errors
-    /// As [`Self::start_file`].
-    pub fn start_source(
-        &self,
-        name: &str,
-        source: &str,
-        arguments: &[String],
-    ) -> Result<(), String> {
-        let lua = self.lua().map_err(|error| plain_message(&error))?;
-        let chunk = require::compile_text(&lua, source.as_bytes(), &format!("@{name}"))?;
-        self.start(&lua, chunk, arguments)
-    }
-
     /// Starts the test cases that scripts have registered; see [`testing::start`].
     ///
     /// # Errors
@@ -209,13 +186,6 @@ impl Script {
         }
     }
 
-    /// Whether a script has not come to its end yet: it may register more test cases.
-    pub fn is_loading(&self) -> bool {
-        let mut loading = self.loading.borrow_mut();
-        loading.retain(is_unfinished);
-        !loading.is_empty()
-    }
-
     /// What stops scripts that run for too long.
     pub fn interrupt(&self) -> &Interrupt {
         &self.interrupt
@@ -227,14 +197,13 @@ impl Script {
     /// When the VM itself fails.
     pub fn round(&self, limit: Option<Instant>) -> LuaResult<()> {
         self.scheduler.fire_timers();
-        if let Some(limit) = self.settings.limits.memory {
-            self.collect_in_time(limit)?;
-        }
+        self.collect_in_time()?;
         if !self.scheduler.is_ready() {
             return Ok(());
         }
+        let failed = |error: &LuaError| self.report_failure(error);
         self.scheduler
-            .round(&self.lua()?, limit, |error| self.report_failure(error))
+            .round(&self.lua()?, limit, failed, || self.collect_in_time())
     }
 
     /// Whether a coroutine can be resumed now.
@@ -267,6 +236,11 @@ impl Script {
         self.servers.count()
     }
 
+    /// Open WebSockets.
+    pub fn websockets(&self) -> usize {
+        self.sockets.count()
+    }
+
     /// What the servers have done so far.
     pub fn served(&self) -> Counted {
         self.servers.counted()
@@ -277,9 +251,15 @@ impl Script {
         self.scheduler.ring_with(waker);
     }
 
+    /// WebSockets that this script has opened.
+    pub fn websocket_clients(&self) -> usize {
+        self.clients.count()
+    }
+
     /// Stops listening everywhere and lets what runs finish.
     pub fn drain(&self) {
         self.servers.drain();
+        self.sockets.end_clients();
     }
 
     /// Ends everything: servers with their connections, operations, kept connections.
@@ -288,6 +268,7 @@ impl Script {
         self.loading.take();
         self.servers.clear();
         self.sockets.clear();
+        self.clients.clear();
         self.sources.clear();
         self.scheduler.clear();
         self.calls.clear();
@@ -307,7 +288,10 @@ impl Script {
 
     /// The VM collects its garbage when its memory has doubled, which may be beyond its limit: here when half of what was
     /// left is used.
-    fn collect_in_time(&self, limit: usize) -> LuaResult<()> {
+    fn collect_in_time(&self) -> LuaResult<()> {
+        let Some(limit) = self.settings.limits.memory else {
+            return Ok(());
+        };
         let lua = self.lua()?;
         let held = self.collected.get();
         let room = limit.saturating_sub(held) / 2;
@@ -346,24 +330,6 @@ impl Script {
             modules: Modules::new(native, half),
         });
         Ok(())
-    }
-
-    fn start(&self, lua: &Lua, chunk: LuaFunction, arguments: &[String]) -> Result<(), String> {
-        let thread = lua
-            .create_thread(chunk)
-            .map_err(|error| plain_message(&error))?;
-        let Some(luau) = self.luau.get() else {
-            return Err(GONE.to_owned());
-        };
-        let arguments: LuaVariadic<String> = arguments.iter().cloned().collect();
-        let mut loading = self.loading.borrow_mut();
-        loading.retain(is_unfinished);
-        loading.push(thread.clone());
-        drop(loading);
-        let _turn = self.interrupt.turn();
-        luau.drive
-            .call((thread, arguments))
-            .map_err(|error| plain_message(&error))
     }
 
     /// The functions of `luau/host.luau`.
@@ -452,59 +418,5 @@ impl Script {
         let _turn = self.interrupt.turn();
         let called = call(luau.modules.websockets()?);
         called.inspect_err(|error| self.report_failure(error)).ok()
-    }
-
-    /// Reports an error that no script caught.
-    pub fn report(&self, message: &str, traceback: &str) {
-        self.errors.set(self.errors.get() + 1);
-        let error = ScriptError {
-            message: message.to_owned(),
-            traceback: script_frames(traceback),
-        };
-        if let Err(text) = contained(|| (self.settings.on_error)(&error)) {
-            eprintln!("{error}\nthe error hook panicked: {text}");
-        }
-    }
-
-    /// Reports an error of the VM's own.
-    fn report_failure(&self, error: &LuaError) {
-        self.report(&plain_message(error), "");
-    }
-}
-
-/// A traceback without our own frames.
-fn script_frames(traceback: &str) -> String {
-    let frames = traceback
-        .lines()
-        .filter(|frame| !frame.contains(luau::CHUNK_PREFIX));
-    frames.collect::<Vec<_>>().join("\n")
-}
-
-fn is_unfinished(thread: &LuaThread) -> bool {
-    thread.status() == ThreadStatus::Resumable
-}
-
-/// A raised value's text.
-fn describe(problem: &LuaValue) -> String {
-    match problem {
-        LuaValue::Error(error) => plain_message(error),
-        other => other.to_string().unwrap_or_else(|_| {
-            format!("(an error whose __tostring fails: {})", other.type_name())
-        }),
-    }
-}
-
-/// An error's text without Rust's words and without a traceback.
-fn plain_message(error: &LuaError) -> String {
-    match error {
-        LuaError::RuntimeError(message)
-        | LuaError::SyntaxError { message, .. }
-        | LuaError::MemoryError(message) => message
-            .split("\nstack traceback:")
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
-        LuaError::CallbackError { cause, .. } => plain_message(cause),
-        other => other.to_string(),
     }
 }

@@ -10,7 +10,7 @@ use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable};
 
 use super::{
     Script, answers, body_source, calls, fetch, host_modules::HostShims, json, luau, metrics,
-    serve, testing, testing::TestFunctions, time, websocket,
+    serve, testing, testing::TestFunctions, time, websocket, websocket_client,
 };
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
@@ -189,7 +189,18 @@ impl Modules {
         let event_stream: LuaFunction = luau::load(lua, luau::EVENT_STREAM, ())?;
         let parts = (&natives, &self.scheduler, event_stream);
         let responses: LuaTable = luau::load(lua, luau::RESPONSE, parts)?;
-        let parts = (natives, &self.scheduler, bodies, options, responses);
+        let native = websocket_client::natives(lua, script)?;
+        let websockets = self.load_websockets(lua, script)?;
+        let parts = (native, &self.scheduler, websockets, &options);
+        let websocket: LuaFunction = luau::load(lua, luau::CLIENT_WEBSOCKET, parts)?;
+        let parts = (
+            natives,
+            &self.scheduler,
+            bodies,
+            options,
+            responses,
+            websocket,
+        );
         self.keep_all(&luau::load(lua, luau::CLIENT, parts)?)
     }
 

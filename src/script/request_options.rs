@@ -30,14 +30,47 @@ pub fn request(
     options: Option<&LuaTable>,
     defaults: &Rc<ClientOptions>,
 ) -> Result<(ClientRequest, Option<u64>), String> {
-    let mut url = parse_url(url, &["http", "https"])?;
+    let parts = parts(url, &["http", "https"], fields, options, defaults)?;
     let method = method.to_string_lossy();
     if !syntax::is_token(method.as_bytes()) {
         return Err(format!(
             "invalid option 'method' ({method:?} is not a method name)"
         ));
     }
-    let (own, length) = checked_fields(fields)?;
+    let request = ClientRequest {
+        url: parts.url,
+        method,
+        fields: parts.fields,
+        options: parts.options,
+    };
+    Ok((request, parts.length))
+}
+
+/// What requests and WebSockets have in common.
+pub struct Parts {
+    /// With its query.
+    pub url: Url,
+    /// Checked, without those that the client writes itself.
+    pub fields: Fields,
+    /// The `Content-Length` that the script set.
+    pub length: Option<u64>,
+    /// Everything else.
+    pub options: Rc<ClientOptions>,
+}
+
+/// As [`request`], for a URL with one of `schemes`.
+///
+/// # Errors
+/// As [`request`].
+pub fn parts(
+    url: &str,
+    schemes: &[&str; 2],
+    fields: &[LuaString],
+    options: Option<&LuaTable>,
+    defaults: &Rc<ClientOptions>,
+) -> Result<Parts, String> {
+    let mut url = parse_url(url, schemes)?;
+    let (fields, length) = checked_fields(fields)?;
     let options = match options {
         None => defaults.clone(),
         Some(table) => {
@@ -45,13 +78,12 @@ pub fn request(
             Rc::new(options_of(table, defaults)?)
         }
     };
-    let request = ClientRequest {
+    Ok(Parts {
         url,
-        method,
-        fields: own,
+        fields,
+        length,
         options,
-    };
-    Ok((request, length))
+    })
 }
 
 /// A scheme is what stands before `://`; without one, the first of `schemes` is meant. Others are refused by name.

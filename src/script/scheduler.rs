@@ -193,7 +193,8 @@ impl Scheduler {
     }
 
     /// One round: resumes what is ready now, until `limit` if there is one. A failure of the VM itself (it has no memory
-    /// left) costs a coroutine and is told to `failed`; errors of scripts go to the error hook.
+    /// left) costs a coroutine and is told to `failed`; errors of scripts go to the error hook. `collect` is called before
+    /// each coroutine.
     ///
     /// # Errors
     /// When the VM has failed so often that nothing can go on.
@@ -202,6 +203,7 @@ impl Scheduler {
         lua: &Lua,
         limit: Option<Instant>,
         failed: impl Fn(&LuaError),
+        collect: impl Fn() -> LuaResult<()>,
     ) -> LuaResult<()> {
         let Some(luau) = self.luau.get() else {
             return Ok(());
@@ -231,6 +233,8 @@ impl Scheduler {
                 break;
             };
             if self.operations.borrow_mut().remove(&wait).is_some() {
+                // One that has just failed for want of memory leaves it as garbage: the next one needs it.
+                collect()?;
                 let _turn = self.interrupt.turn();
                 if let Err(error) = luau.finish(lua, wait, outcome) {
                     failed(&error);

@@ -14,8 +14,8 @@ use mlua::{IntoLuaMulti, Value};
 
 use super::{Script, modules::WebSocketFunctions, natives::Natives, scheduler::Delivery};
 use crate::engine::websocket::{
-    Data, Ending, Receipt, Sent, WebSocket, WebSocketService, frames, handshake::ClientHandshake,
-    topics::Topics,
+    Data, Ending, Receipt, Role, Sent, WebSocket, WebSocketService, frames,
+    handshake::ClientHandshake, topics::Topics,
 };
 
 /// The open WebSockets of a script, by number.
@@ -41,6 +41,34 @@ impl Sockets {
     /// Forgets all.
     pub fn clear(&self) {
         self.open.take();
+    }
+
+    /// From now on `socket` can be used; the topics are those that it can subscribe to.
+    pub fn add(&self, socket: &Rc<WebSocket>, topics: &Rc<Topics>) {
+        let mut open = self.open.borrow_mut();
+        open.entry(socket.number()).or_insert_with(|| {
+            Rc::new(OpenSocket {
+                socket: socket.clone(),
+                topics: topics.clone(),
+                arrivals: Cell::new(0),
+                receivers: RefCell::default(),
+            })
+        });
+    }
+
+    /// The open one of this number.
+    pub fn socket(&self, number: u64) -> Option<Rc<WebSocket>> {
+        let open = self.open.borrow();
+        open.get(&number).map(|open| open.socket.clone())
+    }
+
+    /// Tells the servers of all that were opened by the script that it goes away.
+    pub fn end_clients(&self) {
+        for open in self.open.borrow().values() {
+            if open.socket.role() == Role::Client {
+                open.socket.close(frames::GOING_AWAY, "");
+            }
+        }
     }
 
     fn get(&self, number: u64) -> Option<Rc<OpenSocket>> {
@@ -91,17 +119,10 @@ impl LuauWebSockets {
 impl WebSocketService for LuauWebSockets {
     fn opened(&self, socket: &Rc<WebSocket>) {
         self.call(|script, functions| {
-            let number = socket.number();
-            let open = Rc::new(OpenSocket {
-                socket: socket.clone(),
-                topics: self.topics.clone(),
-                arrivals: Cell::new(0),
-                receivers: RefCell::default(),
-            });
-            script.sockets.open.borrow_mut().insert(number, open);
+            script.sockets.add(socket, &self.topics);
             functions
                 .opened
-                .call::<()>((number, socket.remote().to_string()))
+                .call::<()>((socket.number(), socket.remote().to_string()))
         });
     }
 
@@ -166,6 +187,24 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
     natives.set("arrival", |script, number: u64| {
         Ok(script.scheduler.start(arrival(script, number)))
     })?;
+    natives.set("send", |script, (number, data): (u64, Value)| {
+        Ok(with_data("send", 1, &data, |data| {
+            let open = script.sockets.get(number);
+            let sent = open.map_or(Sent::Dropped, |open| open.socket.send(data));
+            match sent {
+                Sent::Taken => data.bytes().len().max(1) as i64,
+                Sent::Queued => -1,
+                Sent::Dropped => 0,
+            }
+        }))
+    })?;
+    natives.set(
+        "close",
+        |script, (number, code, reason): (u64, Value, Value)| {
+            let open = script.sockets.get(number);
+            Ok(close(open.as_deref(), &code, &reason).err())
+        },
+    )?;
     natives.set("ping", |script, (number, data): (u64, Value)| {
         let data = match data {
             LuaValue::Nil => Ok(Vec::new()),
@@ -223,24 +262,6 @@ fn arrival(
 /// When the VM has no memory left.
 pub fn server_natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
     let natives = Natives::new(lua, script)?;
-    natives.set("send", |script, (number, data): (u64, Value)| {
-        Ok(with_data("send", 1, &data, |data| {
-            let open = script.sockets.get(number);
-            let sent = open.map_or(Sent::Dropped, |open| open.socket.send(data));
-            match sent {
-                Sent::Taken => data.bytes().len().max(1) as i64,
-                Sent::Queued => -1,
-                Sent::Dropped => 0,
-            }
-        }))
-    })?;
-    natives.set(
-        "close",
-        |script, (number, code, reason): (u64, Value, Value)| {
-            let open = script.sockets.get(number);
-            Ok(close(open.as_deref(), &code, &reason).err())
-        },
-    )?;
     natives.set("subscribe", |script, (number, topic): (u64, LuaString)| {
         let open = script.sockets.get(number);
         Ok(open.is_some_and(|open| open.topics.subscribe(&topic.as_bytes(), &open.socket)))

@@ -36,13 +36,25 @@ impl Drop for Folder {
 }
 
 #[test]
-fn a_new_project_serves() {
+fn a_new_project_passes_its_test_and_serves() {
     let folder = Folder::new();
     let project = folder.0.join("greeter");
     let output = command().arg("new").arg(&project).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("lute-net run --watch main.luau"), "{said}");
+
+    let aliases = fs::read_to_string(project.join(".luaurc")).unwrap();
+    assert!(aliases.contains("definitions/lute"), "{aliases}");
+
+    let tested = command()
+        .arg("test")
+        .current_dir(&project)
+        .output()
+        .unwrap();
+    assert!(tested.status.success(), "{tested:?}");
+    let report = String::from_utf8_lossy(&tested.stdout);
+    assert!(report.contains("2 passed"), "{report}");
 
     let mut child = command()
         .arg(project.join("main.luau"))

@@ -323,19 +323,17 @@ fn a_handler_that_has_no_memory_left_is_a_500_and_the_next_request_is_served() {
         Runtime::builder().limits(limits),
         r#"
 local note = require("@test/note") :: any
-local task, client = require("@lute/task"), require("@lute/net/client")
+local client = require("@lute/net/client")
 local running = require("@lute/net/server").serve({ port = 0, handler = function(request)
 	local hoard = {}
 	while request.path ~= "/small" do
 		hoard[#hoard + 1] = string.rep("x", 10000) .. #hoard
-		if request.path == "/late" and #hoard % 100 == 0 then task.wait() end
 	end
 	return "served"
 end })
-for _, path in { "/small", "/big", "/small", "/late", "/small" } do
-	local response = client.request(`127.0.0.1:{running.port}{path}`, { timeout = 20 })
-	note(`{path} {response.status}`)
-	hoard = nil
+for _, path in { "/small", "/big", "/small" } do
+	local fine, response = pcall(client.request, `127.0.0.1:{running.port}{path}`, { timeout = 20 })
+	note(if fine then `{path} {response.status}` else `{path} {response}`)
 end
 running.close()
 "#,
@@ -343,17 +341,8 @@ running.close()
     runtime.run().unwrap();
     let notes = notes.take();
     let answers: Vec<&String> = notes.iter().filter(|note| note.starts_with('/')).collect();
-    assert_eq!(
-        answers,
-        [
-            "/small 200",
-            "/big 500",
-            "/small 200",
-            "/late 500",
-            "/small 200"
-        ]
-    );
-    assert_eq!(notes.len(), 7, "{notes:?}");
+    assert_eq!(answers, ["/small 200", "/big 500", "/small 200"]);
+    assert_eq!(notes.len(), 4, "{notes:?}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub async fn open(
     socket.write_all(&request).await.map_err(lost)?;
 
     let mut input = Vec::new();
-    let mut buffer = [0; 4096];
+    let mut buffer = vec![0; 4096];
     loop {
         socket.readable().await.map_err(lost)?;
         match socket.try_read(&mut buffer).map_err(lost)? {

@@ -13,6 +13,9 @@ pub const CONTROL_PAYLOAD: usize = 125;
 /// Bytes of a close frame's text at the most.
 pub const CLOSE_REASON: usize = CONTROL_PAYLOAD - 2;
 
+/// The close code of an end that goes away: a server that stops, a program that ends (RFC 6455 §7.4.1).
+pub const GOING_AWAY: u16 = 1001;
+
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -103,7 +103,7 @@ impl ClientHandshake {
 }
 
 /// Fields that only the handshake itself may set.
-fn is_own(name: &[u8]) -> bool {
+pub(super) fn is_own(name: &[u8]) -> bool {
     const OWN: [&str; 4] = [
         "connection",
         "content-length",
@@ -115,7 +115,7 @@ fn is_own(name: &[u8]) -> bool {
 }
 
 /// The value of a field that must not be repeated.
-fn only<'b>(fields: &[Field<'b>], name: &'static str) -> Option<&'b [u8]> {
+pub(super) fn only<'b>(fields: &[Field<'b>], name: &'static str) -> Option<&'b [u8]> {
     let mut values = fields
         .iter()
         .filter(|field| field.name.eq_ignore_ascii_case(name));

@@ -4,8 +4,10 @@ mod closing;
 mod framing;
 mod handshake;
 mod load;
+mod opening;
 pub mod raw;
 mod sending;
+mod ways;
 
 use crate::support::Server;
 
