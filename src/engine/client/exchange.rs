@@ -14,7 +14,7 @@ use super::{
     upload::Upload,
 };
 use crate::{
-    engine::{Engine, dialer::Destination, transport::Transport},
+    engine::{Engine, dialer::Destination, limits::MAX_INTERIM, transport::Transport},
     wire::{
         BodyDecoder, BodyEvent, Field, FieldStorage, HeadProgress, Parsed, list_elements,
         parse_response, unfold, values_of,
@@ -23,9 +23,6 @@ use crate::{
 
 /// The largest response head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-
-/// 1xx responses before the final one, at the most.
-const MAX_INTERIM: u32 = 100;
 
 /// A request under way.
 pub struct Exchange {
