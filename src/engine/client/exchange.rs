@@ -16,8 +16,8 @@ use super::{
 use crate::{
     engine::{Engine, dialer::Destination, limits::MAX_INTERIM, transport::Transport},
     wire::{
-        BodyDecoder, BodyEvent, Field, FieldStorage, HeadProgress, Parsed, list_elements,
-        parse_response, unfold, values_of,
+        BodyDecoder, BodyEvent, Field, FieldStorage, HeadProgress, MOST_INTERIM, Parsed,
+        list_elements, parse_response, unfold, values_of,
     },
 };
 
@@ -210,7 +210,7 @@ impl Exchange {
             let behind = &rest[head.length()..];
             if head.interim() {
                 self.interim += 1;
-                if self.interim > MAX_INTERIM {
+                if self.interim > MOST_INTERIM {
                     return Err(ClientError::Interim(self.origin()));
                 }
                 if head.status() == 100 {
