@@ -36,9 +36,6 @@ pub struct Timeouts {
 /// Bytes per second that a client must send of a body on average, once [`Timeouts::body`] has passed.
 pub const SLOWEST_BODY: u64 = 1024;
 
-/// 1xx responses that a server may send before the final one.
-pub const MAX_INTERIM: u32 = 100;
-
 /// How long a client that has just connected has for its first request when its server stops.
 pub const FIRST_REQUEST_AT_END: Duration = Duration::from_millis(500);
 

@@ -14,7 +14,7 @@ use super::{
     upload::Upload,
 };
 use crate::{
-    engine::{Engine, dialer::Destination, limits::MAX_INTERIM, transport::Transport},
+    engine::{Engine, dialer::Destination, transport::Transport},
     wire::{
         BodyDecoder, BodyEvent, Field, FieldStorage, HeadProgress, MOST_INTERIM, Parsed,
         list_elements, parse_response, unfold, values_of,

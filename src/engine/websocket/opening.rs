@@ -11,13 +11,12 @@ use super::handshake::{VERSION, is_own, only};
 use crate::{
     engine::{
         dialer::{Destination, DialError, Dialer},
-        limits::MAX_INTERIM,
         timers::deadline_after,
         transport::Transport,
     },
     wire::{
-        FieldStorage, HeadProgress, Parsed, ResponseError, ResponseHead, encode, list_elements,
-        parse_response, values_of,
+        FieldStorage, HeadProgress, MOST_INTERIM, Parsed, ResponseError, ResponseHead, encode,
+        list_elements, parse_response, values_of,
     },
 };
 
@@ -167,7 +166,7 @@ async fn shake_hands(
                 });
             }
             interim += 1;
-            if interim > MAX_INTERIM {
+            if interim > MOST_INTERIM {
                 return Err(OpenError::Handshake {
                     to: to(),
                     problem: "it sent too many interim responses",
