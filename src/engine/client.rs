@@ -50,7 +50,7 @@ use self::{
     body::Reading,
     clock::ExchangeClock,
     exchange::{Exchange, Head},
-    redirect::Redirect,
+    redirect::{Redirect, without_credentials},
     told::Told,
     upload::{Expectation, Upload},
 };
@@ -197,7 +197,8 @@ impl Client {
             return Ok(None);
         };
         if request.options.redirects == Redirects::Refuse {
-            return Err(ClientError::Redirected(origin(), redirect.url.to_string()));
+            let to = without_credentials(redirect.url).to_string();
+            return Err(ClientError::Redirected(origin(), to));
         }
         if *followed == limit {
             return Err(ClientError::TooManyRedirects(origin(), limit));
@@ -216,7 +217,7 @@ impl Client {
     ) -> Result<RequestBody, ClientError> {
         let body = if redirect.keeps_body {
             exchange.repeatable_body().ok_or_else(|| {
-                let url = redirect.url.to_string();
+                let url = without_credentials(redirect.url.clone()).to_string();
                 let problem = "the streamed body cannot be sent again";
                 ClientError::BadRedirect(exchange.origin(), url, problem)
             })?
@@ -249,10 +250,6 @@ impl Client {
                     && !name.eq_ignore_ascii_case(b"content-length")
             }),
         };
-        let mut url = request.url;
-        // They can't be refused: the URL has a host.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
         let reading = Reading {
             exchange,
             decoder: head.decoder,
@@ -263,7 +260,7 @@ impl Client {
         Response {
             status: head.status,
             fields,
-            url,
+            url: without_credentials(request.url),
             body: ResponseBody::new(reading, coding, self.pool.clone(), limit),
         }
     }

@@ -50,7 +50,8 @@ use super::{
 /// | `unix:/run/app` | the Unix socket at this path, or those in this folder (no port) |
 ///
 /// IPv4 addresses inside of IPv6 ones (mapped, translated by NAT64 or 6to4) count as what they lead to, and connecting to
-/// `0.0.0.0` as connecting to the loopback address.
+/// `0.0.0.0` as connecting to the loopback address. Listening on `0.0.0.0` takes every IPv4 address, on `[::]` those and every
+/// IPv6 one: neither may be when a rule denies one of them.
 ///
 /// Names are checked before they are looked up, and then each address they have. In a closed policy a name needs a rule
 /// for names, and an address that is not public needs a rule for addresses as well; `localhost` is the name of the
@@ -247,7 +248,7 @@ impl Policy {
     /// As [`Self::connect_name`].
     pub fn listen_name(&self, host: &str, port: u16) -> Result<(), String> {
         let allowed = match dialer::literal(host) {
-            Some(address) => self.listen.allows_literal(address, port),
+            Some(address) => self.listen.allows_listening(address, port),
             None => self.listen.allows_name(host, port),
         };
         refuse_unless(allowed, || {
@@ -266,7 +267,7 @@ impl Policy {
     /// # Errors
     /// As [`Self::connect_name`].
     pub fn listen_address(&self, address: SocketAddr) -> Result<(), String> {
-        let allowed = self.listen.allows_literal(address.ip(), address.port());
+        let allowed = self.listen.allows_listening(address.ip(), address.port());
         refuse_unless(allowed, || format!("listening on {address} is not allowed"))
     }
 
@@ -380,6 +381,16 @@ impl Rules {
         !self.closed || self.has_address_rule(address, port) || everywhere()
     }
 
+    /// Whether a socket may listen on `address`, which the unspecified one does on every address.
+    fn allows_listening(&self, address: IpAddr, port: u16) -> bool {
+        let address = address.to_canonical();
+        let denied = |rule: &Rule| rule.has_some_address_of(address, port);
+        if address.is_unspecified() && self.deny.iter().any(denied) {
+            return false;
+        }
+        self.allows_literal(address, port)
+    }
+
     fn denies_address(&self, address: IpAddr, port: u16) -> bool {
         let leads_to = embedded(address);
         self.deny.iter().any(|rule| {
@@ -425,8 +436,12 @@ fn reached(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The path without links, as far as it exists. None for one that goes up from what does not exist.
+/// The path without links, as far as it exists. None for one that goes up from what does not exist, and for one with a NUL:
+/// the system ends a socket's path there, or takes it for a name outside of all folders when it comes first.
 fn real(path: &Path) -> Option<PathBuf> {
+    if path.as_os_str().as_encoded_bytes().contains(&0) {
+        return None;
+    }
     if let Ok(real) = path.canonicalize() {
         return Some(real);
     }

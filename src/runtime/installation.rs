@@ -86,7 +86,10 @@ impl Installation {
             if !script.is_busy() {
                 return Poll::Ready(());
             }
-            idle.borrow_mut().push(context.waker().clone());
+            let mut idle = idle.borrow_mut();
+            if !idle.iter().any(|one| one.will_wake(context.waker())) {
+                idle.push(context.waker().clone());
+            }
             Poll::Pending
         })
     }

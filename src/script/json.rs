@@ -3,7 +3,7 @@
 //! serde_json reads the text, onto a flat tape of tokens, of which [`raw_vm`](super::raw_vm) makes the values in one go: no
 //! tree in between. The other way [`raw_vm`](super::raw_vm) walks the values and this module writes each.
 
-use std::{fmt, ops::Range};
+use std::{fmt, io, ops::Range};
 
 use mlua::prelude::{Lua, LuaFunction, LuaNil, LuaResult, LuaString, LuaTable, LuaValue};
 use mlua::{IntoLuaMulti, MultiValue};
@@ -14,19 +14,24 @@ use super::raw_vm::json as raw;
 /// How deep values may be nested, both ways. serde_json's own limit.
 pub const DEPTH: usize = 128;
 
+/// The longest text that is written, in bytes. A table that is in a value many times is written as often: without a limit a
+/// few of them could fill any memory.
+const LONGEST: usize = 256 << 20;
+
 /// Spaces for each level of pretty-printed text.
 const INDENT: usize = 4;
 
 /// What `luau/json.luau` calls. `deserialize(text, marker)` and `serialize(value, pretty, marker)` return the result, or
-/// nil and why not. `marker` is the metatable of tables that are objects though they are empty.
+/// nil and why not. `marker` is the metatable of tables that are objects though they are empty. `memory` is what the VM may
+/// have: no text is longer.
 ///
 /// # Errors
 /// When the VM has no memory left.
-pub fn natives(lua: &Lua) -> LuaResult<LuaTable> {
+pub fn natives(lua: &Lua, memory: Option<usize>) -> LuaResult<LuaTable> {
     let native = lua.create_table()?;
     native.set("null", LuaValue::NULL)?;
     native.set("deserialize", deserialize_function(lua)?)?;
-    native.set("serialize", serialize_function(lua)?)?;
+    native.set("serialize", serialize_function(lua, memory)?)?;
     Ok(native)
 }
 
@@ -40,17 +45,23 @@ fn deserialize_function(lua: &Lua) -> LuaResult<LuaFunction> {
     })
 }
 
-fn serialize_function(lua: &Lua) -> LuaResult<LuaFunction> {
-    lua.create_function(|lua, (value, pretty, marker): (LuaValue, bool, LuaTable)| {
-        let mut writer = Writer::new(pretty);
-        match raw::walk(lua, value, marker, &mut writer)? {
-            Ok(()) => lua.create_string(&writer.out)?.into_lua_multi(lua),
-            Err(problem) => {
-                let place = String::from_utf8_lossy(&writer.path).into_owned();
-                refused(lua, format!("cannot serialize value{place}: {problem}"))
+fn serialize_function(lua: &Lua, memory: Option<usize>) -> LuaResult<LuaFunction> {
+    let longest = memory.unwrap_or(LONGEST).min(LONGEST);
+    lua.create_function(
+        move |lua, (value, pretty, marker): (LuaValue, bool, LuaTable)| {
+            let mut writer = Writer::new(pretty, longest);
+            match raw::walk(lua, value, marker, &mut writer)? {
+                Ok(()) => lua.create_string(&writer.out)?.into_lua_multi(lua),
+                Err(problem @ Problem::TooLong(_)) => {
+                    refused(lua, format!("cannot serialize value: {problem}"))
+                }
+                Err(problem) => {
+                    let place = String::from_utf8_lossy(&writer.path).into_owned();
+                    refused(lua, format!("cannot serialize value{place}: {problem}"))
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 fn refused(lua: &Lua, message: String) -> LuaResult<MultiValue> {
@@ -212,6 +223,8 @@ pub enum Problem {
     NoList,
     /// Deeper than [`DEPTH`].
     TooDeep,
+    /// Its text would have more than so many bytes.
+    TooLong(usize),
 }
 
 impl fmt::Display for Problem {
@@ -226,6 +239,7 @@ impl fmt::Display for Problem {
                 f,
                 "it is nested deeper than {DEPTH} levels, or holds itself"
             ),
+            Self::TooLong(longest) => write!(f, "its text is longer than {longest} bytes"),
         }
     }
 }
@@ -233,6 +247,7 @@ impl fmt::Display for Problem {
 /// Writes JSON text.
 pub struct Writer {
     out: Vec<u8>,
+    longest: usize,
     pretty: bool,
     depth: usize,
     /// After a problem: the keys that lead to it, as a script would write them.
@@ -240,9 +255,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    fn new(pretty: bool) -> Self {
+    fn new(pretty: bool, longest: usize) -> Self {
         Self {
             out: Vec::new(),
+            longest,
             pretty,
             depth: 0,
             path: Vec::new(),
@@ -285,31 +301,39 @@ impl Writer {
     /// A string.
     ///
     /// # Errors
-    /// [`Problem::NotUtf8`]
+    /// [`Problem::NotUtf8`], [`Problem::TooLong`]
     pub fn text(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         let text = std::str::from_utf8(bytes).map_err(|_| Problem::NotUtf8)?;
-        serde_json::to_writer(&mut self.out, text).map_err(|_| Problem::NotUtf8)
+        let room = Room {
+            out: &mut self.out,
+            longest: self.longest,
+        };
+        serde_json::to_writer(room, text).map_err(|_| Problem::TooLong(self.longest))
     }
 
     /// An array or object begins.
     ///
     /// # Errors
-    /// [`Problem::TooDeep`]
+    /// [`Problem::TooDeep`], [`Problem::TooLong`]
     pub fn open(&mut self, bracket: u8) -> Result<(), Problem> {
         self.out.push(bracket);
         self.depth += 1;
         if self.depth > DEPTH {
             return Err(Problem::TooDeep);
         }
-        Ok(())
+        self.check_length()
     }
 
     /// Before each value of an array and each key of an object.
-    pub fn separate(&mut self, is_first: bool) {
+    ///
+    /// # Errors
+    /// [`Problem::TooLong`]
+    pub fn separate(&mut self, is_first: bool) -> Result<(), Problem> {
         if !is_first {
             self.out.push(b',');
         }
         self.begin_line();
+        self.check_length()
     }
 
     /// Between a key and its value.
@@ -342,11 +366,42 @@ impl Writer {
         self.path = path;
     }
 
+    fn check_length(&self) -> Result<(), Problem> {
+        if self.out.len() > self.longest {
+            return Err(Problem::TooLong(self.longest));
+        }
+        Ok(())
+    }
+
     fn begin_line(&mut self) {
         if self.pretty {
             self.out.push(b'\n');
             let indent = self.out.len() + self.depth * INDENT;
             self.out.resize(indent, b' ');
         }
+    }
+}
+
+/// What is left of the longest text: a string may have six times as many bytes there.
+struct Room<'w> {
+    out: &'w mut Vec<u8>,
+    longest: usize,
+}
+
+impl io::Write for Room<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.out.len() + bytes.len() > self.longest {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

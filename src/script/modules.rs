@@ -148,7 +148,7 @@ impl Modules {
             "@lute/net/server" => self.load_server(lua, script)?,
             "@lute/net" => self.load_net(lua, script)?,
             "@std/test" => self.load_test(lua, script)?,
-            "@std/json" => self.load_json(lua)?,
+            "@std/json" => self.load_json(lua, script)?,
             _ => return self.load_host_module(lua, script, name),
         }
         Ok(self.loaded.borrow().get(name).cloned())
@@ -281,10 +281,11 @@ impl Modules {
         Ok(())
     }
 
-    fn load_json(&self, lua: &Lua) -> LuaResult<()> {
+    fn load_json(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
+        let memory = script.settings.limits.memory;
         self.keep(
             "@std/json",
-            luau::load(lua, luau::JSON, json::natives(lua)?)?,
+            luau::load(lua, luau::JSON, json::natives(lua, memory)?)?,
         );
         Ok(())
     }

@@ -47,6 +47,9 @@ impl Default for FieldStorage<'_> {
     }
 }
 
+/// Responses with a status of 1xx before the final one, at the most, for a client that would wait for ever otherwise.
+pub const MOST_INTERIM: u32 = 100;
+
 /// Says when it is worth while to parse a head that arrives in drops, so that a head sent byte by
 /// byte costs O(n) in all and not O(n²).
 ///

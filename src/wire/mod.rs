@@ -59,7 +59,8 @@ pub use body::{BodyDecoder, BodyEvent};
 pub use error::{BodyError, LineError, RequestError, ResponseError};
 pub use framing::{BodyFraming, list_elements};
 pub use head::{
-    Field, FieldStorage, HeadProgress, MAX_FIELDS, MOST_EMPTY_LINES, Parsed, Version, values_of,
+    Field, FieldStorage, HeadProgress, MAX_FIELDS, MOST_EMPTY_LINES, MOST_INTERIM, Parsed, Version,
+    values_of,
 };
 pub use request_head::{Expect, RequestHead, parse_request};
 pub use response_head::{ResponseHead, parse_response, unfold};

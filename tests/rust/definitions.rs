@@ -4,8 +4,6 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{Read, Write},
-    net::TcpStream,
     path::Path,
     rc::Rc,
     thread,
@@ -73,10 +71,6 @@ fn present(declared: &Names) -> Names {
             module.function("declared", move |_, owner: String| {
                 let names = wanted.get(&owner).into_iter().flatten().cloned();
                 Ok::<_, String>(names.collect::<Vec<_>>())
-            })?;
-            module.function("upgrade", |_, port: u16| {
-                thread::spawn(move || open_websocket(port));
-                Ok::<_, String>(())
             })
         })
         .build()
@@ -93,35 +87,20 @@ fn present(declared: &Names) -> Names {
     names.take()
 }
 
-fn open_websocket(port: u16) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let handshake =
-        b"GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    stream.write_all(handshake).unwrap();
-    // Until the script has closed it.
-    let _ = stream.read_to_end(&mut Vec::new());
-}
-
 #[test]
 fn every_field_in_the_definitions_is_there_at_run_time_and_the_other_way_round() {
-    let mut declared = declared();
+    let declared = declared();
     let mut present = present(&declared);
-    leave_out_websockets(&mut declared, &present);
     // What `websocket` is told is read by the same code as what `request` is told.
     let metadata = &declared["Metadata"];
-    if let (Some(own), Some(seen)) = (
-        declared.get("WebSocketOptions"),
-        present.get_mut("WebSocketOptions"),
-    ) {
-        seen.retain(|name| own.contains(name) || !metadata.contains(name));
-    }
+    let own = &declared["WebSocketOptions"];
+    let seen = present.entry("WebSocketOptions".to_owned()).or_default();
+    seen.retain(|name| own.contains(name) || !metadata.contains(name));
     let modules = present.split_off("definition ");
     let (defined, real): (Names, Names) = modules
         .into_iter()
         .partition(|(name, _)| name.starts_with("definition "));
-    for (name, mut fields) in defined {
-        fields.retain(|field| has_websockets(&real) || field != "websocket: function");
+    for (name, fields) in defined {
         let real = &real[&name.replace("definition ", "module ")];
         assert_eq!(&fields, real, "{name} against the module itself");
     }
@@ -139,32 +118,6 @@ fn every_field_in_the_definitions_is_there_at_run_time_and_the_other_way_round()
         .filter(|owner| !declared.contains_key(*owner))
         .collect();
     assert!(undeclared.is_empty(), "{undeclared:?}");
-}
-
-/// Whether the client has WebSockets.
-fn has_websockets(modules: &Names) -> bool {
-    modules["module @lute/net/client"].contains("websocket: function")
-}
-
-/// The definitions know WebSockets ahead of the sides that do not have them yet.
-fn leave_out_websockets(declared: &mut Names, present: &Names) {
-    if !has_websockets(present) {
-        declared.remove("WebSocket");
-        declared.remove("WebSocketOptions");
-    }
-    if !present["Server"].contains("publish") {
-        for owner in ["ServerWebSocket", "WebSocketHandlers", "UpgradeOptions"] {
-            declared.remove(owner);
-        }
-        for (owner, field) in [
-            ("Server", "publish"),
-            ("Server", "upgrade"),
-            ("Stats", "websockets"),
-            ("Configuration", "websocket"),
-        ] {
-            declared.entry(owner.to_owned()).or_default().remove(field);
-        }
-    }
 }
 
 #[test]

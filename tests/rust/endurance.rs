@@ -7,7 +7,10 @@ use std::{
     io::{BufReader, Write},
 };
 
-use crate::support::{Server, read_response, wait_until};
+use crate::{
+    support::{Server, read_response, wait_until},
+    websocket::raw::{BINARY, CLOSE, RawWebSocket, TEXT},
+};
 
 /// Samples of the memory in a run.
 const SAMPLES: usize = 20;
@@ -99,14 +102,53 @@ fn memory_stays_flat_over_many_requests() {
         }
         drop((stream, reader));
         if curve.is_due(number, connections) {
-            wait_until("the end of all connections", || server.activity() == (0, 0));
-            let heap =
-                server.exchange(b"GET /memory HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-            let (_, heap) = heap.split_once("\r\n\r\n").unwrap();
-            curve.add(heap.parse::<f64>().unwrap() as u64, resident(&server));
+            curve.sample(&server);
         }
     }
     curve.assert_flat("requests", connections * ROUNDS * REQUESTS.len());
+}
+
+/// Echoes and, beside them, [`HANDLER`]'s memory.
+const WEBSOCKET: &str = r#"onerror = function() end,
+websocket = { message = function(ws, message) ws:send(message) end },"#;
+
+/// Messages over one connection.
+const MESSAGES: usize = 500;
+
+#[test]
+fn memory_stays_flat_over_many_websocket_messages() {
+    let handler = format!("if running:upgrade(request) then return nil end\n{HANDLER}");
+    let server = Server::with_options(WEBSOCKET, &handler);
+    let connections = count(20_000).div_ceil(MESSAGES);
+    let (short, long) = ([b'x'; 64], vec![b'y'; 20_000]);
+    let mut curve = Curve::default();
+    for number in 0..connections {
+        let mut socket = RawWebSocket::open(&server);
+        for _ in 0..MESSAGES / 10 {
+            for index in 0..10 {
+                let long_one = index == 9;
+                let (kind, payload) = if long_one {
+                    (BINARY, &long[..])
+                } else {
+                    (TEXT, &short[..])
+                };
+                socket.send(kind, payload);
+            }
+            for index in 0..10 {
+                let length = if index == 9 { long.len() } else { short.len() };
+                assert_eq!(socket.receive().1.len(), length);
+            }
+        }
+        if number % 2 == 0 {
+            socket.send(CLOSE, &1000_u16.to_be_bytes());
+            assert_eq!(socket.receive_close(), Some(1000));
+        }
+        drop(socket);
+        if curve.is_due(number, connections) {
+            curve.sample(&server);
+        }
+    }
+    curve.assert_flat("messages", connections * MESSAGES);
 }
 
 /// Bytes of memory the process has.
@@ -130,8 +172,14 @@ impl Curve {
         (number + 1) * SAMPLES / steps > self.samples.len()
     }
 
-    fn add(&mut self, heap: u64, resident: u64) {
-        self.samples.push((heap, resident));
+    /// Takes one when nothing is going on.
+    fn sample(&mut self, server: &Server) {
+        const REQUEST: &[u8] = b"GET /memory HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        wait_until("the end of all connections", || server.activity() == (0, 0));
+        let answer = server.exchange(REQUEST);
+        let (_, heap) = answer.split_once("\r\n\r\n").unwrap();
+        let heap = heap.parse::<f64>().unwrap() as u64;
+        self.samples.push((heap, resident(server)));
     }
 
     /// From the end of the first quarter on, nothing grows.

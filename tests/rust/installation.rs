@@ -3,9 +3,13 @@
 use std::{
     cell::{Cell, RefCell},
     fs,
+    future::Future,
     io::{Read, Write},
     net::TcpStream,
+    pin::pin,
     rc::Rc,
+    sync::Arc,
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
@@ -235,4 +239,23 @@ fn the_hosts_own_modules_globals_and_print_stay_as_they_are() {
         .unwrap();
     assert_eq!(answer, 42);
     assert_eq!(*printed.borrow(), ["seen"]);
+}
+
+#[test]
+fn to_ask_often_whether_all_is_finished_costs_no_memory() {
+    struct Asking;
+    impl Wake for Asking {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (lua, executor) = (Lua::new(), LocalExecutor::new());
+    let installation = install(&lua, &executor).unwrap();
+    serve(&lua);
+    let asking = Arc::new(Asking);
+    let waker = Waker::from(asking.clone());
+    for _ in 0..100 {
+        let mut finished = pin!(installation.finished());
+        let asked = finished.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(asked.is_pending());
+    }
+    assert!(Arc::strong_count(&asking) <= 3, "each poll left a waker");
 }

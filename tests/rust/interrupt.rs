@@ -6,12 +6,9 @@ use lute_net::{Limits, Runtime};
 
 use crate::runtime::noting_in;
 
-/// What `source`, with short turns, notes, and the errors that nobody caught.
-fn run(source: &str) -> Vec<String> {
-    run_with(Duration::from_millis(50), source)
-}
-
-fn run_with(longest_turn: Duration, source: &str) -> Vec<String> {
+/// What `source` notes, and the errors that nobody caught. A busy machine must get to the script's loop in time: only where
+/// it does not matter what is stopped are the turns short.
+fn run(longest_turn: Duration, source: &str) -> Vec<String> {
     let source = format!("local note = require('@test/note') :: any\n{source}");
     let builder = Runtime::builder().limits(Limits {
         turn: Some(longest_turn),
@@ -22,15 +19,18 @@ fn run_with(longest_turn: Duration, source: &str) -> Vec<String> {
     notes.take()
 }
 
-const STOPPED: &str = "the script ran for longer than 0.05 s without waiting";
+const STOPPED: &str = "the script ran for longer than 1 s without waiting";
 
 #[test]
 fn a_loop_without_end_is_an_error_with_its_line_and_everything_else_goes_on() {
-    let notes = run(r#"
+    let notes = run(
+        Duration::from_secs(1),
+        r#"
 local task = require("@lute/task")
 task.delay(0.1, function() note("later") end)
 while true do end
-"#);
+"#,
+    );
     assert_eq!(
         notes,
         [format!("error: test.luau:5: {STOPPED}"), "later".to_owned()]
@@ -51,10 +51,12 @@ fn no_pcall_xpcall_or_coroutine_saves_a_loop() {
         "string.find(string.rep('a', 30000), '.-.-.-.-b')",
         "while true do require('@lute/task').spawn(function() end) end",
     ] {
-        let notes = run(body);
+        let notes = run(Duration::from_millis(50), body);
         assert!(!notes.is_empty(), "{body}");
         assert!(
-            notes.iter().all(|note| note.ends_with(STOPPED)),
+            notes
+                .iter()
+                .all(|note| note.ends_with(" s without waiting")),
             "{body}: {notes:?}"
         );
     }
@@ -73,7 +75,7 @@ for _ = 1, 10 do
 	task.defer(function() task.wait(1.1) note("waited") end)
 end
 "#;
-    let notes = run_with(Duration::from_secs(1), source);
+    let notes = run(Duration::from_secs(1), source);
     assert_eq!(notes.len(), 20, "{notes:?}");
     assert!(
         notes.iter().all(|note| !note.starts_with("error")),
@@ -83,7 +85,9 @@ end
 
 #[test]
 fn a_handler_that_loops_is_a_500_and_the_next_request_is_served() {
-    let notes = run(r#"
+    let notes = run(
+        Duration::from_secs(1),
+        r#"
 local server = require("@lute/net/server")
 local client = require("@lute/net/client")
 local running = server.serve({ port = 0, handler = function(request)
@@ -93,7 +97,8 @@ end })
 note(tostring(client.request(`127.0.0.1:{running.port}/loop`).status))
 note(client.request(`127.0.0.1:{running.port}/`).body)
 running.close()
-"#);
+"#,
+    );
     assert_eq!(notes[1..], ["500", "fine"], "{notes:?}");
     assert!(notes[0].ends_with(STOPPED), "{notes:?}");
 }

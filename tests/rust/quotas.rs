@@ -314,6 +314,33 @@ note("the other goes on")
 }
 
 #[test]
+fn the_json_text_of_a_value_is_no_longer_than_the_memory() {
+    let limits = Limits {
+        memory: Some(4 << 20),
+        ..Limits::default()
+    };
+    let (runtime, notes) = noting_in(
+        Runtime::builder().limits(limits),
+        r#"
+local note, json = require("@test/note") :: any, require("@std/json")
+local function try(value, pretty)
+	note((select(2, pcall(json.serialize, value, pretty))))
+end
+local list, object = {}, {}
+for _ = 1, 60 do
+	list, object = { list, list }, { a = object, b = object }
+end
+try(list)
+try(object, true)
+try({ string.rep("\0", 1e6) })
+"#,
+    );
+    runtime.run().unwrap();
+    let refused = "cannot serialize value: its text is longer than 4194304 bytes";
+    assert_eq!(notes.take(), [refused; 3]);
+}
+
+#[test]
 fn a_handler_that_has_no_memory_left_is_a_500_and_the_next_request_is_served() {
     let limits = Limits {
         memory: Some(8 << 20),

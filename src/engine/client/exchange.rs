@@ -16,16 +16,13 @@ use super::{
 use crate::{
     engine::{Engine, dialer::Destination, transport::Transport},
     wire::{
-        BodyDecoder, BodyEvent, Field, FieldStorage, HeadProgress, Parsed, list_elements,
-        parse_response, unfold, values_of,
+        BodyDecoder, BodyEvent, Field, FieldStorage, HeadProgress, MOST_INTERIM, Parsed,
+        list_elements, parse_response, unfold, values_of,
     },
 };
 
 /// The largest response head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-
-/// 1xx responses before the final one, at the most.
-const MAX_INTERIM: u32 = 100;
 
 /// A request under way.
 pub struct Exchange {
@@ -213,7 +210,7 @@ impl Exchange {
             let behind = &rest[head.length()..];
             if head.interim() {
                 self.interim += 1;
-                if self.interim > MAX_INTERIM {
+                if self.interim > MOST_INTERIM {
                     return Err(ClientError::Interim(self.origin()));
                 }
                 if head.status() == 100 {

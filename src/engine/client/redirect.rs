@@ -41,14 +41,15 @@ pub fn of_response(
         return Ok(None);
     };
     let location = String::from_utf8_lossy(location);
-    let refused =
-        |problem| ClientError::BadRedirect(origin(), location.escape_debug().to_string(), problem);
-    let mut url = request
-        .url
-        .join(&location)
-        .map_err(|_| refused("that is no url"))?;
+    let refused = |to, problem| ClientError::BadRedirect(origin(), to, problem);
+    let mut url = request.url.join(&location).map_err(|_| {
+        // What stands before the last @ may be a password.
+        let behind = location.rsplit('@').next().unwrap_or_default();
+        refused(behind.escape_debug().to_string(), "that is no url")
+    })?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(refused("only http and https are followed"));
+        let to = without_credentials(url).to_string();
+        return Err(refused(to, "only http and https are followed"));
     }
     // RFC 9110 §10.2.2
     if url.fragment().is_none() {
@@ -60,6 +61,14 @@ pub fn of_response(
         _ => true,
     };
     Ok(Some(Redirect { url, keeps_body }))
+}
+
+/// The URL as it may be shown.
+pub fn without_credentials(mut url: Url) -> Url {
+    // They can't be refused where they can be there: with a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
 }
 
 impl Redirect {

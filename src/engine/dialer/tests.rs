@@ -62,7 +62,8 @@ fn read_head(client: &mut TcpStream) -> String {
 }
 
 /// Dials `a.example:80` through a proxy that answers `CONNECT` with these bytes: what came of it, and what it was sent.
-fn tunnel(credentials: &str, answer: &'static str) -> (Result<Transport, DialError>, String, u16) {
+fn tunnel(credentials: &str, answer: &str) -> (Result<Transport, DialError>, String, u16) {
+    let answer = answer.to_owned();
     let (port, served) = server(move |mut client| {
         let head = read_head(&mut client);
         client.write_all(answer.as_bytes()).unwrap();
@@ -93,6 +94,20 @@ fn a_proxy_may_send_interim_answers_and_a_content_length_as_of_rfc_9110_section_
     let (dialed, head, _) = tunnel("", answer);
     assert!(dialed.is_ok());
     assert!(!head.contains("Proxy-Authorization"), "{head}");
+}
+
+#[test]
+fn a_proxy_may_send_a_hundred_interim_answers_and_no_more() {
+    let after = |interim: usize| {
+        let waits = "HTTP/1.1 103 Wait\r\n\r\n".repeat(interim);
+        tunnel("", &format!("{waits}HTTP/1.1 200 Yes\r\n\r\n")).0
+    };
+    assert!(after(100).is_ok());
+    let error = after(101).err().unwrap().to_string();
+    assert!(
+        error.ends_with("sent too many interim responses"),
+        "{error}"
+    );
 }
 
 #[test]

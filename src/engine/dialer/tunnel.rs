@@ -3,7 +3,7 @@
 use super::{Destination, DialError, Proxy, error::system_text};
 use crate::{
     engine::socket::Socket,
-    wire::{FieldStorage, Parsed, encode, parse_response},
+    wire::{FieldStorage, HeadProgress, MOST_INTERIM, Parsed, encode, parse_response},
 };
 
 /// The largest answer to `CONNECT`, in bytes.
@@ -28,6 +28,7 @@ pub async fn open(
     let request = request(proxy, &authority);
     socket.write_all(&request).await.map_err(lost)?;
 
+    let (mut progress, mut interim) = (HeadProgress::default(), 0);
     let mut input = Vec::new();
     let mut buffer = vec![0; 4096];
     loop {
@@ -37,9 +38,19 @@ pub async fn open(
             Some(0) => return Err(broken("closed the connection".to_owned())),
             Some(count) => input.extend_from_slice(&buffer[..count]),
         }
-        while let Some((status, length)) = answer(&input).map_err(broken)? {
+        while progress.worth_parsing(&input) || input.len() >= MAX_HEAD {
+            let Some((status, length)) = answer(&input).map_err(broken)? else {
+                break;
+            };
             match status {
-                100..=199 => drop(input.drain(..length)),
+                100..=199 if interim == MOST_INTERIM => {
+                    return Err(broken("sent too many interim responses".to_owned()));
+                }
+                100..=199 => {
+                    interim += 1;
+                    progress = HeadProgress::default();
+                    drop(input.drain(..length));
+                }
                 // The destination speaks second in TLS, HTTP and WebSocket.
                 200..=299 if length == input.len() => return Ok(()),
                 200..=299 => return Err(broken("sent bytes before it was asked".to_owned())),

@@ -25,6 +25,11 @@ impl Range {
         }
     }
 
+    /// Whether its addresses are IPv4 ones.
+    pub fn is_ipv4(&self) -> bool {
+        self.first.is_ipv4()
+    }
+
     /// Whether `address` is in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.first, address) {

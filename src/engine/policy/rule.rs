@@ -94,6 +94,16 @@ impl Rule {
             }
     }
 
+    /// Whether it is about one of the addresses that the unspecified `every` stands for: all of IPv4, or of both families.
+    pub fn has_some_address_of(&self, every: IpAddr, port: u16) -> bool {
+        self.has_port(port)
+            && match &self.place {
+                Place::Addresses(range) => every.is_ipv6() || range.is_ipv4(),
+                Place::Kind(_) | Place::Everything => true,
+                Place::Name(_) | Place::Below(_) | Place::Local(_) => false,
+            }
+    }
+
     /// Whether it is about everything with this port.
     pub fn has_everything(&self, port: u16) -> bool {
         self.has_port(port) && self.place == Place::Everything

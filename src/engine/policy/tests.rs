@@ -210,6 +210,46 @@ fn listening_is_asked_for_on_its_own() {
 }
 
 #[test]
+fn who_listens_on_every_address_listens_on_the_denied_ones_too() {
+    for (rule, address, allowed) in [
+        ("0.0.0.0/0:1-1023", "[::]:80", false),
+        ("0.0.0.0/0:1-1023", "[::ffff:0.0.0.0]:80", false),
+        ("0.0.0.0/0:1-1023", "[::]:8080", true),
+        ("192.0.2.7", "0.0.0.0:80", false),
+        ("192.0.2.7", "[::]:80", false),
+        ("192.0.2.7", "192.0.2.8:80", true),
+        ("[2001:db8::7]", "[::]:80", false),
+        ("[2001:db8::7]", "0.0.0.0:80", true),
+        ("public", "0.0.0.0:80", false),
+        ("public", "[::]:80", false),
+        ("public", "127.0.0.1:80", true),
+        ("unix:/run", "0.0.0.0:80", true),
+    ] {
+        let policy = Policy::open().deny_listen(rule).unwrap();
+        let address: SocketAddr = address.parse().unwrap();
+        let asked = policy.listen_address(address);
+        assert_eq!(asked.is_ok(), allowed, "{rule}: {address}");
+    }
+}
+
+#[test]
+fn a_path_with_a_nul_is_that_of_no_socket_that_a_policy_allows() {
+    let folder = std::env::temp_dir().canonicalize().unwrap();
+    let rule = format!("unix:{}", folder.display());
+    let denied = Policy::open()
+        .deny_connect("unix:/run/docker.sock")
+        .unwrap();
+    let allowed = closed(&[&rule]).allow_listen(&rule).unwrap();
+    for path in ["/run/docker.sock\0", "\0abstract", "/run/docker.sock\0x/y"] {
+        assert!(denied.connect_path(path.as_ref()).is_err(), "{path:?}");
+        assert!(denied.listen_path(path.as_ref()).is_err(), "{path:?}");
+    }
+    let inside = folder.join("app.sock\0");
+    assert!(allowed.connect_path(&inside).is_err());
+    assert!(allowed.listen_path(&inside).is_err());
+}
+
+#[test]
 fn unix_sockets_have_rules_of_their_own() {
     let folder = std::env::temp_dir().join(format!("lute-net-policy-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("inside")).unwrap();

@@ -170,7 +170,7 @@ unsafe fn write_object(
             let Some(key) = string(state, table + 1) else {
                 return Err(Problem::MixedKeys);
             };
-            writer.separate(is_empty);
+            writer.separate(is_empty)?;
             is_empty = false;
             writer.text(key)?;
             writer.colon();
@@ -199,7 +199,7 @@ unsafe fn write_list(
         check_list(state, length)?;
         writer.open(b'[')?;
         for index in 1..=length {
-            writer.separate(index == 1);
+            writer.separate(index == 1)?;
             ffi::lua_rawgeti_(state, -1, places(index));
             if let Err(problem) = write_value(state, marker, writer) {
                 writer.note_index(index);

@@ -194,6 +194,31 @@ fn a_location_that_cannot_be_followed_is_named() {
 }
 
 #[test]
+fn an_error_about_a_redirect_shows_no_credentials() {
+    let refused = |location: &str, own: &str| {
+        let peer = Peer::new(vec![redirect(307, location)]);
+        let mut caller = Caller::new();
+        caller.options.redirects = Redirects::Refuse;
+        let url = peer.url().replace("//", &format!("//{own}"));
+        caller.get(&url).unwrap_err()
+    };
+    for (location, own, shown) in [
+        ("http://me:secret@a.example/x", "", "to http://a.example/x"),
+        ("/next", "me:secret@", "/next"),
+        (
+            "ftp://me:secret@a.example/",
+            "",
+            "to ftp://a.example/, but only http and https are followed",
+        ),
+        ("http://me:secret@[", "", "to [, but that is no url"),
+    ] {
+        let error = refused(location, own);
+        assert!(error.ends_with(shown), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
 fn a_redirect_without_a_location_is_an_answer() {
     let bare = "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(answered(bare).unwrap().status, 302);

@@ -93,7 +93,8 @@ fn hold_until_the_end(subject: &Subject, layer: Layer) {
             ..FREE
         },
     );
-    assert_eq!(there, layer == Layer::Server);
+    let ends_its_side = matches!(layer, Layer::Server | Layer::WebSocket);
+    assert_eq!(there, ends_its_side);
     let back = subject.is_answered(layer, Network { back: held, ..FREE });
     assert_eq!(back, layer != Layer::Tls);
 }
@@ -195,5 +196,41 @@ fn the_client_takes_data_that_comes_with_its_end() {
 fn tls_takes_data_that_comes_with_its_end() {
     survives(Layer::Tls, |subject| {
         hold_until_the_end(subject, Layer::Tls)
+    });
+}
+
+#[test]
+fn websockets_sit_out_delays() {
+    survives(Layer::WebSocket, |subject| delay(subject, Layer::WebSocket));
+}
+
+#[test]
+fn websockets_take_one_byte_at_a_time() {
+    survives(Layer::WebSocket, |subject| {
+        trickle(subject, Layer::WebSocket)
+    });
+}
+
+#[test]
+fn websockets_whose_rest_is_lost_end() {
+    survives(Layer::WebSocket, |subject| {
+        lose_the_rest(subject, Layer::WebSocket)
+    });
+}
+
+#[test]
+fn no_websocket_that_is_cut_at_any_byte_is_taken_for_whole() {
+    survives(Layer::WebSocket, |subject| cut(subject, Layer::WebSocket));
+}
+
+#[test]
+fn websockets_outlive_resets() {
+    survives(Layer::WebSocket, |subject| reset(subject, Layer::WebSocket));
+}
+
+#[test]
+fn websockets_take_data_that_comes_with_their_end() {
+    survives(Layer::WebSocket, |subject| {
+        hold_until_the_end(subject, Layer::WebSocket)
     });
 }

@@ -10,8 +10,11 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 use socket2::SockRef;
 
-use super::subject::{Layer, Subject, survives};
+use super::subject::{HASTE, Layer, Subject, survives};
 use crate::support::PATIENCE;
+
+/// What an error says of a server that is too late.
+const TIMED_OUT: &str = "timed out";
 
 /// A server that does `harm` to each of its clients; its thread ends with the test's process.
 fn server(harm: fn(TcpStream)) -> u16 {
@@ -30,7 +33,8 @@ fn server(harm: fn(TcpStream)) -> u16 {
 /// What a request to such a server comes to: an error with `why` in it.
 fn refused(subject: &Subject, scheme: &str, harm: fn(TcpStream), why: &str) {
     let port = server(harm);
-    let outcome = subject.asked(&format!("/request?url={scheme}://localhost:{port}/path"));
+    let patience = if why == TIMED_OUT { HASTE } else { PATIENCE };
+    let outcome = subject.requested(scheme, port, patience);
     assert!(outcome.starts_with("error: "), "{outcome}");
     assert!(outcome.contains("network request failed: "), "{outcome}");
     assert!(outcome.contains(why), "{outcome}, not {why}");
@@ -60,14 +64,14 @@ fn answer(mut client: TcpStream, answer: &[u8]) {
 #[test]
 fn a_server_that_never_answers_is_an_error_after_the_timeout() {
     survives(Layer::Client, |subject| {
-        refused(subject, "http", read_all, "timed out");
+        refused(subject, "http", read_all, TIMED_OUT);
     });
 }
 
 #[test]
 fn a_server_that_never_answers_a_handshake_is_an_error_after_the_timeout() {
     survives(Layer::Tls, |subject| {
-        refused(subject, "https", read_all, "timed out");
+        refused(subject, "https", read_all, TIMED_OUT);
     });
 }
 
@@ -225,7 +229,9 @@ fn a_server_that_does_not_read_a_body_is_an_error_after_the_timeout() {
             thread::sleep(Duration::from_secs(2));
             drop(client);
         });
-        let outcome = subject.asked(&format!("/upload?url=http://localhost:{port}/path"));
-        assert!(outcome.contains("timed out"), "{outcome}");
+        let outcome = subject.asked(&format!(
+            "/upload?timeout=0.8&url=http://localhost:{port}/path"
+        ));
+        assert!(outcome.contains(TIMED_OUT), "{outcome}");
     });
 }

@@ -10,7 +10,8 @@ use std::{
 use super::proxy::{Network, Passage, Proxy};
 use crate::{
     certificates::Authority,
-    support::{Server, command, wait_until},
+    support::{PATIENCE, Server, command, wait_until},
+    websocket::raw::{CLOSE, HANDSHAKE, TEXT, frame},
 };
 
 /// What the network stands in front of.
@@ -18,14 +19,17 @@ use crate::{
 pub enum Layer {
     Server,
     Client,
+    WebSocket,
     Tls,
 }
 
 /// The process with both ends, and what it had open when it was new.
 pub struct Subject {
     process: Server,
-    plain: u16,
-    secure: u16,
+    /// Plain and over TLS.
+    patient: [u16; 2],
+    /// As those, for networks on which they would wait in vain.
+    hasty: [u16; 2],
     _authority: Authority,
 }
 
@@ -48,11 +52,11 @@ impl Subject {
             .replace("AUTHORITY", &format!("{:?}", authority.certificate()));
         let mut process = Server::run(command(), &source);
         let mut port = || process.next_line().parse().unwrap();
-        let (plain, secure) = (port(), port());
+        let (patient, hasty) = ([port(), port()], [port(), port()]);
         Self {
             process,
-            plain,
-            secure,
+            patient,
+            hasty,
             _authority: authority,
         }
     }
@@ -64,6 +68,14 @@ impl Subject {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
         body.to_owned()
+    }
+
+    /// What a request of the script's comes to.
+    pub fn requested(&self, scheme: &str, port: u16, patience: Duration) -> String {
+        let seconds = patience.as_secs_f64();
+        self.asked(&format!(
+            "/request?timeout={seconds}&url={scheme}://localhost:{port}/path"
+        ))
     }
 
     fn state(&self) -> State {
@@ -99,22 +111,25 @@ impl Subject {
 
     /// One exchange at `layer` through `network`: what came of it, and the bytes that passed, there and back.
     fn exchange(&self, layer: Layer, network: Network) -> (String, (usize, usize)) {
-        let target = if layer == Layer::Tls {
-            self.secure
-        } else {
-            self.plain
+        let loses = [network.there, network.back]
+            .iter()
+            .any(|passage| matches!(passage, Passage::Lost(_)));
+        let servers = if loses { self.hasty } else { self.patient };
+        // An end that is held back until the other side's, which waits for what is held back with it.
+        let held = Passage::HeldUntilTheEnd;
+        let stuck = match layer {
+            Layer::Server | Layer::WebSocket => false,
+            Layer::Client => network.there == held,
+            Layer::Tls => network.there == held || network.back == held,
         };
+        let patience = if loses || stuck { HASTE } else { PATIENCE };
+        let target = servers[usize::from(layer == Layer::Tls)];
         let proxy = Proxy::start(target, network);
         let outcome = match layer {
-            Layer::Server => raw_exchange(proxy.port),
-            Layer::Client => self.asked(&format!(
-                "/request?url=http://127.0.0.1:{}/path",
-                proxy.port
-            )),
-            Layer::Tls => self.asked(&format!(
-                "/request?url=https://localhost:{}/path",
-                proxy.port
-            )),
+            Layer::Server => raw_exchange(proxy.port, patience),
+            Layer::WebSocket => raw_websocket(proxy.port, patience),
+            Layer::Client => self.requested("http", proxy.port, patience),
+            Layer::Tls => self.requested("https", proxy.port, patience),
         };
         (outcome, proxy.passed())
     }
@@ -134,6 +149,9 @@ impl Subject {
     }
 }
 
+/// How long is waited for what can't come.
+pub const HASTE: Duration = Duration::from_millis(800);
+
 /// The outcome when all goes well.
 const WHOLE: &str = "200 end POST /path the request's body";
 
@@ -143,10 +161,10 @@ pub const FREE: Network = Network {
 };
 
 /// Sends a request as Luau's client would, ends its side, and reads to the end: the outcome in the words of the script.
-fn raw_exchange(port: u16) -> String {
+fn raw_exchange(port: u16, patience: Duration) -> String {
     const REQUEST: &[u8] = b"POST /path HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
 Content-Length: 18\r\n\r\nthe request's body";
-    let answer = match exchange_bytes(port, REQUEST) {
+    let answer = match exchange_bytes(port, patience, REQUEST) {
         Err(error) => return format!("error: {error}"),
         Ok(answer) => String::from_utf8(answer).unwrap(),
     };
@@ -163,14 +181,41 @@ Content-Length: 18\r\n\r\nthe request's body";
 }
 
 /// Sends all, ends its side, and reads to the end.
-fn exchange_bytes(port: u16, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+fn exchange_bytes(port: u16, patience: Duration, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_millis(800)))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(bytes)?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(answer)
+}
+
+/// Opens a WebSocket, sends two messages and the end without waiting, and reads to the end: the outcome in the script's words.
+fn raw_websocket(port: u16, patience: Duration) -> String {
+    let result = exchange_bytes(
+        port,
+        patience,
+        &[
+            HANDSHAKE.as_bytes(),
+            &frame(TEXT, b"one"),
+            &frame(TEXT, b"two"),
+            &frame(CLOSE, &1000_u16.to_be_bytes()),
+        ]
+        .concat(),
+    );
+    let answer = match result {
+        Err(error) => return format!("error: {error}"),
+        Ok(answer) => answer,
+    };
+    let frames = answer.windows(4).position(|end| end == b"\r\n\r\n");
+    let frames = frames.map(|end| &answer[end + 4..]);
+    if answer.starts_with(b"HTTP/1.1 101 ")
+        && frames == Some(b"\x81\x03one\x81\x03two\x88\x02\x03\xe8")
+    {
+        return WHOLE.to_owned();
+    }
+    format!("error: not whole: {}", answer.escape_ascii())
 }
 
 fn length_of(head: &str) -> usize {

@@ -5,7 +5,7 @@ mod framing;
 mod handshake;
 mod load;
 mod opening;
-mod raw;
+pub mod raw;
 mod sending;
 mod ways;
 
