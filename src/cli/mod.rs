@@ -46,6 +46,10 @@ Examples:
                                       serve from four processes; the script gets 8080 as its `...`
   lute-net completions bash > ~/.local/share/bash-completion/completions/lute-net
 
+Environment:
+  HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY
+                                      proxies for the scripts' requests, as curl reads them
+
 Signals:
   SIGINT (Ctrl-C) and SIGTERM stop listening and let waiting handlers answer; a second one ends
   at once.

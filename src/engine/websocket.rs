@@ -10,6 +10,7 @@
 //! An idle WebSocket owns no buffer and no reader: tungstenite's state is taken from the thread's [`Readers`] for a
 //! message, and kept only while one is cut in two.
 
+mod closing;
 mod frame_cursor;
 pub mod frames;
 mod handle;

@@ -101,7 +101,7 @@ impl Exchanges {
     fn begin(&self, number: u64, request: &Request<'_>) {
         self.current.set(number);
         *self.handshake.borrow_mut() = if request.head.upgrade() {
-            ClientHandshake::of(request.head)
+            ClientHandshake::of(request)
         } else {
             None
         };

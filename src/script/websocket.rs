@@ -4,11 +4,10 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    future::poll_fn,
     rc::{Rc, Weak},
-    task::{Poll, Waker},
 };
 
+use event_listener::Event;
 use mlua::prelude::{Lua, LuaResult, LuaString, LuaTable, LuaValue};
 use mlua::{IntoLuaMulti, Value};
 
@@ -29,7 +28,7 @@ struct OpenSocket {
     topics: Rc<Topics>,
     /// Messages that waited for a script to take them, so far.
     arrivals: Cell<u64>,
-    receivers: RefCell<Vec<Waker>>,
+    receivers: Event,
 }
 
 impl Sockets {
@@ -51,7 +50,7 @@ impl Sockets {
                 socket: socket.clone(),
                 topics: topics.clone(),
                 arrivals: Cell::new(0),
-                receivers: RefCell::default(),
+                receivers: Event::new(),
             })
         });
     }
@@ -83,7 +82,7 @@ impl OpenSocket {
     }
 
     fn wake_receivers(&self) {
-        self.receivers.take().into_iter().for_each(Waker::wake);
+        self.receivers.notify(usize::MAX);
     }
 }
 
@@ -142,7 +141,15 @@ impl WebSocketService for LuauWebSockets {
         });
         match done {
             Some(false) => Receipt::Held,
-            Some(true) | None => Receipt::Done,
+            Some(true) => Receipt::Done,
+            // The VM has no memory for it: what is lost may not go unnoticed.
+            None => {
+                let script = self.script.upgrade();
+                if let Some(socket) = script.and_then(|script| script.sockets.socket(number)) {
+                    socket.close(frames::INTERNAL_ERROR, "");
+                }
+                Receipt::Done
+            }
         }
     }
 
@@ -241,17 +248,17 @@ fn arrival(
     let before = open.as_ref().map_or(0, |open| open.arrivals.get());
     let script = Rc::downgrade(script);
     async move {
-        poll_fn(|context| {
+        loop {
             let open = script
                 .upgrade()
                 .and_then(|script| script.sockets.get(number));
             let Some(open) = open.filter(|open| open.arrivals.get() == before) else {
-                return Poll::Ready(());
+                break;
             };
-            open.receivers.borrow_mut().push(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
+            let arrived = open.receivers.listen();
+            drop(open);
+            arrived.await;
+        }
         Ok(Box::new(|lua: &Lua| true.into_lua_multi(lua)) as Delivery)
     }
 }

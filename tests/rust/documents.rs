@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command},
@@ -77,8 +77,11 @@ impl Nginx {
         let page = fs::read_to_string(root().join("docs/deployment.md")).unwrap();
         let fragments = all_between(&page, "```nginx\n", "```");
         assert_eq!(fragments.len(), 1);
-        let folder =
-            std::env::temp_dir().join(format!("lute-net-deployment-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!(
+            "lute-net-deployment-{}-{}",
+            std::process::id(),
+            server.port
+        ));
         fs::create_dir_all(&folder).unwrap();
         let place = folder.display();
         let fragment = fragments[0]
@@ -145,4 +148,24 @@ fn the_deployment_pages_nginx_serves_what_the_server_answers() {
     }
     // nginx keeps one and uses it again.
     assert_eq!(server.activity(), (1, 0));
+}
+
+#[test]
+fn the_deployment_pages_nginx_lets_websockets_through() {
+    let server = Server::with_options(
+        "websocket = { message = function(ws, message) ws:send(message) end },",
+        "if running:upgrade(request) then return nil end return 'no WebSocket'",
+    );
+    let nginx = Nginx::before(&server);
+    let mut stream = nginx.connect();
+    let handshake = "GET / HTTP/1.1\r\nHost: site.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(handshake.as_bytes()).unwrap();
+    let (head, _) = read_response(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    // A masked text frame, by a key of zeros, and its echo.
+    stream.write_all(b"\x81\x85\0\0\0\0hello").unwrap();
+    let mut echo = [0; 7];
+    stream.read_exact(&mut echo).unwrap();
+    assert_eq!(&echo, b"\x81\x05hello");
 }

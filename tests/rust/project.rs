@@ -132,7 +132,7 @@ fn completions_and_help_know_the_commands() {
     }
     let help = command().arg("--help").output().unwrap();
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
-    for part in ["Examples:", "Exit codes:", "Signals:"] {
+    for part in ["Examples:", "Environment:", "Exit codes:", "Signals:"] {
         assert!(help.contains(part), "{help}");
     }
 }

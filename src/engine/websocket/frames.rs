@@ -16,6 +16,9 @@ pub const CLOSE_REASON: usize = CONTROL_PAYLOAD - 2;
 /// The close code of an end that goes away: a server that stops, a program that ends (RFC 6455 §7.4.1).
 pub const GOING_AWAY: u16 = 1001;
 
+/// The close code of an end that can't go on (RFC 6455 §7.4.1).
+pub const INTERNAL_ERROR: u16 = 1011;
+
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -2,11 +2,12 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::poll_fn,
     io, mem,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
+
+use event_listener::Event;
 
 use super::{Data, Role, frames, frames::Kind, send_queue::SendQueue, topics::Membership};
 use crate::engine::{
@@ -27,7 +28,7 @@ pub struct WebSocket {
     state: Cell<State>,
     pub(super) output: RefCell<Output>,
     held: Cell<usize>,
-    shrinking: RefCell<Vec<Waker>>,
+    shrinking: Event,
     pub(super) memberships: RefCell<Vec<Membership>>,
 }
 
@@ -59,6 +60,9 @@ pub(super) struct Output {
     pub(super) queue: SendQueue,
     /// The system takes no more: the pump waits until it does.
     pub(super) blocked: bool,
+    /// It took no more at some time since the queue was last empty: somebody may wait for
+    /// [`WebSocketService::drained`](super::WebSocketService::drained).
+    pub(super) drain_due: bool,
     /// The connection broke while something was written.
     pub(super) failure: Option<io::Error>,
     /// Why our close frame was sent.
@@ -84,6 +88,7 @@ impl WebSocket {
             transport,
             queue: SendQueue::default(),
             blocked: false,
+            drain_due: false,
             failure: None,
             closing: None,
             corked: false,
@@ -100,7 +105,7 @@ impl WebSocket {
             state: Cell::new(State::Open),
             output: RefCell::new(output),
             held: Cell::new(0),
-            shrinking: RefCell::default(),
+            shrinking: Event::new(),
             memberships: RefCell::default(),
         })
     }
@@ -135,10 +140,19 @@ impl WebSocket {
         self.put(Kind::of(data), data.bytes())
     }
 
-    /// Sends a ping with the first [`frames::CONTROL_PAYLOAD`] bytes of `payload`.
+    /// Sends a ping with the first [`frames::CONTROL_PAYLOAD`] bytes of `payload`; none while the other end does not read
+    /// what is sent, so that pings without end fill no memory.
     pub fn ping(&self, payload: &[u8]) -> Sent {
+        if self.output.borrow().blocked {
+            return Sent::Dropped;
+        }
         let payload = &payload[..payload.len().min(frames::CONTROL_PAYLOAD)];
         self.put(Kind::Ping, payload)
+    }
+
+    /// Sends a ping behind what waits: whether the other end is still there.
+    pub(super) fn probe(&self) {
+        self.put(Kind::Ping, b"");
     }
 
     /// Sends a close frame behind what waits, with what fits of `reason`, and nothing after it.
@@ -165,14 +179,9 @@ impl WebSocket {
 
     /// Ready when no more than `limit` bytes wait to be sent, or none will be.
     pub async fn shrunk(&self, limit: usize) {
-        poll_fn(|context| {
-            if self.unsent() <= limit || !self.is_open() {
-                return Poll::Ready(());
-            }
-            self.shrinking.borrow_mut().push(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        while self.unsent() > limit && self.is_open() {
+            self.shrinking.listen().await;
+        }
     }
 
     /// Sends a frame that was encoded for many.
@@ -255,7 +264,7 @@ impl WebSocket {
     }
 
     pub(super) fn wake_shrinking(&self) {
-        self.shrinking.take().into_iter().for_each(Waker::wake);
+        self.shrinking.notify(usize::MAX);
     }
 
     pub(super) fn count_received(&self, count: usize) {
@@ -330,7 +339,13 @@ impl Output {
             Poll::Ready(Ok(0)) => self.failure = Some(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(count)) => return count,
             Poll::Ready(Err(error)) => self.failure = Some(error),
-            Poll::Pending => self.blocked = true,
+            Poll::Pending => {
+                self.blocked = true;
+                // Whoever writes, it is the pump that keeps the time of it and says when the queue is empty.
+                if !mem::replace(&mut self.drain_due, true) {
+                    self.wake();
+                }
+            }
         }
         0
     }

@@ -2,8 +2,9 @@
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::wire::{
-    BodyFraming, Field, RequestHead, Version, encode, list_elements, syntax, values_of,
+use crate::{
+    engine::service::Request,
+    wire::{BodyFraming, Field, Version, encode, list_elements, syntax, values_of},
 };
 
 /// The version of the protocol that is spoken here.
@@ -16,11 +17,13 @@ pub struct ClientHandshake {
     protocols: Vec<String>,
     origin: Option<String>,
     host: String,
+    secure: bool,
 }
 
 impl ClientHandshake {
     /// Reads the handshake out of a request (RFC 6455 §4.2.1); none when it is not a valid one.
-    pub fn of(head: &RequestHead<'_, '_>) -> Option<Self> {
+    pub fn of(request: &Request<'_>) -> Option<Self> {
+        let head = request.head;
         let get = head.method() == "GET" && head.version() == Version::Http11;
         let bodiless = matches!(head.framing(), BodyFraming::Empty | BodyFraming::Length(0));
         if !get || !head.upgrade() || !bodiless {
@@ -47,6 +50,7 @@ impl ClientHandshake {
             protocols,
             origin: values_of(fields, "Origin").next().map(text),
             host: text(head.host()),
+            secure: request.secure,
         })
     }
 
@@ -56,14 +60,17 @@ impl ClientHandshake {
     }
 
     /// Whether the page that opens the WebSocket, if a page does, is one of `origins` (`https://example.com`), or of the host
-    /// that it opens it to where they hold `self`. Browsers send cookies with the handshake whatever page asks for it.
+    /// that it opens it to where they hold `self`. A page that did not come over TLS is not of the host where
+    /// the WebSocket does: whoever is on its way can have written it. Without TLS either is, since a proxy may speak it.
+    /// Browsers send cookies with the handshake whatever page asks for it.
     pub fn comes_from(&self, origins: &[String]) -> bool {
         let Some(origin) = &self.origin else {
             return true;
         };
-        let own = origin
-            .split_once("://")
-            .is_some_and(|(_, host)| host.eq_ignore_ascii_case(&self.host));
+        let own = origin.split_once("://").is_some_and(|(scheme, host)| {
+            let trusted = !self.secure || scheme.eq_ignore_ascii_case("https");
+            trusted && host.eq_ignore_ascii_case(&self.host)
+        });
         origins
             .iter()
             .any(|one| one.eq_ignore_ascii_case(origin) || (own && one == "self"))

@@ -15,8 +15,8 @@ use crate::{
         transport::Transport,
     },
     wire::{
-        FieldStorage, Parsed, ResponseError, ResponseHead, encode, list_elements, parse_response,
-        values_of,
+        FieldStorage, HeadProgress, MOST_INTERIM, Parsed, ResponseError, ResponseHead, encode,
+        list_elements, parse_response, values_of,
     },
 };
 
@@ -146,15 +146,18 @@ async fn shake_hands(
         .await
         .map_err(lost)?;
     let mut input = Vec::new();
+    let (mut progress, mut interim) = (HeadProgress::default(), 0);
     loop {
-        let mut storage = FieldStorage::new();
-        let parsed = parse_response(&input, &mut storage, HEAD);
-        let used = match parsed.map_err(|error| OpenError::Head { to: to(), error })? {
-            Parsed::Partial => None,
-            Parsed::Complete(head) if head.interim() => Some(head.length()),
-            Parsed::Complete(head) => {
+        while progress.worth_parsing(&input) || input.len() >= HEAD {
+            let mut storage = FieldStorage::new();
+            let parsed = parse_response(&input, &mut storage, HEAD);
+            let parsed = parsed.map_err(|error| OpenError::Head { to: to(), error })?;
+            let Parsed::Complete(head) = parsed else {
+                break;
+            };
+            let used = head.length();
+            if !head.interim() {
                 let protocol = opening.check(&head, &key)?;
-                let used = head.length();
                 input.drain(..used);
                 return Ok(Opened {
                     transport,
@@ -162,10 +165,15 @@ async fn shake_hands(
                     protocol,
                 });
             }
-        };
-        if let Some(used) = used {
+            interim += 1;
+            if interim > MOST_INTERIM {
+                return Err(OpenError::Handshake {
+                    to: to(),
+                    problem: "it sent too many interim responses",
+                });
+            }
             input.drain(..used);
-            continue;
+            progress = HeadProgress::default();
         }
         let engine = dialer.engine();
         let mut buffer = engine.buffers().take_read();

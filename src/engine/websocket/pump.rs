@@ -12,7 +12,9 @@ use std::{
 use async_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
 use super::{
-    Data, Ending, Receipt, Role, Upgrade, WebSocketService, frames,
+    Data, Ending, Receipt, Role, Upgrade, WebSocketService,
+    closing::Closing,
+    frames,
     handle::{State, WebSocket},
     reader::{Reader, Violation},
 };
@@ -60,8 +62,8 @@ pub struct Pump {
     pinged: bool,
     /// Since when the other end has taken nothing of what waits.
     stuck: Option<Instant>,
-    /// Since when its close frame is awaited.
-    closing: Option<Instant>,
+    /// Its close frame is awaited.
+    closing: Option<Closing>,
     reported: bool,
 }
 
@@ -154,18 +156,18 @@ impl Pump {
         let progress = self.socket.flush(context);
         let mut output = self.socket.output.borrow_mut();
         let failure = output.failure.take();
-        let (waits, few) = (output.blocked, output.queue.len());
+        let waits = output.blocked;
+        let drained = output.queue.is_empty() && mem::take(&mut output.drain_due);
         drop(output);
         if progress {
             self.socket.wake_shrinking();
         }
-        let was_stuck = self.stuck.is_some();
         if !waits {
             self.stuck = None;
-        } else if progress || !was_stuck {
+        } else if progress || self.stuck.is_none() {
             self.stuck = Some(self.socket.engine().clock().now());
         }
-        if was_stuck && few == 0 && failure.is_none() && self.socket.is_open() {
+        if drained && failure.is_none() && self.socket.is_open() {
             self.service.drained(self.socket.number());
         }
         failure
@@ -342,7 +344,8 @@ impl Pump {
     /// Before waiting: sets the deadline if what it is for has changed.
     fn rest(&mut self) {
         if self.closing.is_none() && self.socket.state() == State::Closing {
-            self.closing = Some(self.socket.engine().clock().now());
+            let now = self.socket.engine().clock().now();
+            self.closing = Some(Closing::new(now, self.socket.unsent()));
             self.arm();
         }
         if self.stuck.is_some() || !self.deadline.is_set() {
@@ -359,10 +362,7 @@ impl Pump {
         };
         let due = deadline_after(self.heard, silence);
         let stuck = self.stuck.map(|since| deadline_after(since, limits.write));
-        let closing = self.closing.map(|since| {
-            let since = self.stuck.map_or(since, |stuck| stuck.max(since));
-            deadline_after(since, CLOSE_HANDSHAKE)
-        });
+        let closing = self.closing.map(|closing| closing.due(self.stuck));
         let due = stuck.into_iter().chain(closing).fold(due, Instant::min);
         self.deadline.set(due);
     }
@@ -374,10 +374,10 @@ impl Pump {
         let late = |since: Option<Instant>, time| {
             since.is_some_and(|since| now.saturating_duration_since(since) >= time)
         };
-        let since_close = self
+        if self
             .closing
-            .map(|since| self.stuck.map_or(since, |stuck| stuck.max(since)));
-        if late(since_close, CLOSE_HANDSHAKE) {
+            .is_some_and(|closing| closing.due(self.stuck) <= now)
+        {
             return Some(self.cut_off("the close frame was not answered"));
         }
         if late(self.stuck, limits.write) {
@@ -393,7 +393,7 @@ impl Pump {
         }
         if late(Some(self.heard), limits.ping) && !self.pinged {
             self.pinged = true;
-            self.socket.ping(b"");
+            self.socket.probe();
             if let Some(failure) = self.write(context) {
                 return Some(self.lost(&failure));
             }

@@ -1,13 +1,24 @@
 //! Many WebSockets, floods, and clients that read nothing.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    net::{TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use lute_net::{Limits, Runtime};
 
 use super::{
     echo,
-    raw::{PING, PONG, RawWebSocket, TEXT, frame},
+    opening::accepting,
+    raw::{CLOSE, PING, PONG, RawWebSocket, TEXT, frame, read_head},
     server,
 };
-use crate::support::{Server, wait_until};
+use crate::{
+    runtime::noting_in,
+    support::{PATIENCE, Script, Server, wait_until},
+};
 
 fn resident_kib(server: &Server) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
@@ -39,6 +50,75 @@ fn a_flood_of_pings_that_nobody_reads_the_answers_of_fills_no_memory() {
     let mut other = RawWebSocket::open(&server);
     other.send(TEXT, b"here");
     assert_eq!(other.receive().1, b"here");
+}
+
+#[test]
+fn pings_to_a_server_that_reads_nothing_fill_no_memory() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let request = read_head(&mut stream);
+        stream.write_all(accepting(&request).as_bytes()).unwrap();
+        // The script says by another connection that it is done.
+        listener.accept().unwrap();
+    });
+    let script = Script::new(
+        r#"
+local client, task = require("@lute/net/client"), require("@lute/task")
+local ws = client.websocket(...)
+for _ = 1, 200000 do ws:ping(string.rep("p", 125)) end
+-- `send` waits while 1 MiB is unsent.
+local sent = false
+task.spawn(function() ws:send("x") sent = true end)
+print(sent)
+pcall(client.websocket, ...)
+"#,
+    );
+    let output = script.run(&[&format!("ws://127.0.0.1:{port}/")]);
+    serving.join().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "true\n");
+}
+
+#[test]
+fn a_message_that_the_vm_has_no_memory_for_ends_the_websocket_with_1011() {
+    let limits = Limits {
+        memory: Some(8 << 20),
+        ..Limits::default()
+    };
+    let (runtime, notes) = noting_in(
+        Runtime::builder().limits(limits),
+        r#"
+local note = require("@test/note") :: any
+local running
+running = require("@lute/net/server").serve({
+	port = 0,
+	handler = function(request, server) server:upgrade(request) end,
+	websocket = {
+		message = function(ws, message) note(message) end,
+		close = function(ws, code) note(`close {code}`) running.close() end,
+	},
+})
+note(running.port)
+"#,
+    );
+    runtime.step(Duration::from_millis(1)).unwrap();
+    let port: u16 = notes.borrow()[0].parse().unwrap();
+    let client = thread::spawn(move || {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut websocket = RawWebSocket::over(stream);
+        websocket.send(TEXT, b"small");
+        websocket.send(TEXT, &vec![b'x'; 12 << 20]);
+        let code = websocket.receive_close();
+        websocket.send(CLOSE, &1011_u16.to_be_bytes());
+        code
+    });
+    runtime.run().unwrap();
+    assert_eq!(client.join().unwrap(), Some(1011));
+    let notes = notes.take();
+    let problem = "error: not enough memory";
+    assert_eq!(notes[1..], ["small", problem, "close 1011"]);
 }
 
 #[test]

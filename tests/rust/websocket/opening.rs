@@ -12,7 +12,7 @@ use super::raw::{frame, read_head};
 use crate::support::{PATIENCE, Script};
 
 /// The answer to a handshake with this head.
-fn accepting(request: &str) -> String {
+pub fn accepting(request: &str) -> String {
     let key = request
         .lines()
         .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
@@ -121,6 +121,21 @@ fn an_interim_response_before_the_101_is_no_answer() {
         b"\x88\x00",
     );
     assert_eq!(output, "true\t\nclose\t1005\t\n");
+}
+
+#[test]
+fn interim_responses_without_end_are_refused() {
+    let (output, _) = with_server(
+        |request| {
+            let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(101);
+            format!("{interim}{}", accepting(request))
+        },
+        b"",
+    );
+    assert_eq!(
+        output,
+        "false\twebsocket connect failed: 127.0.0.1:PORT did not shake hands: it sent too many interim responses\n"
+    );
 }
 
 #[test]

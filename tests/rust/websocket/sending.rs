@@ -63,6 +63,23 @@ drain = function(ws) print("drain", ws:send("dry")) end"#,
 }
 
 #[test]
+fn drain_follows_what_was_queued_outside_of_a_callback() {
+    let mut server = server(
+        r#"open = function(ws)
+	require("@lute/task").delay(0.01, function()
+		repeat until ws:send(string.rep("x", 10000)) == -1
+		print("queued")
+	end)
+end,
+drain = function(ws) print("drain", ws:send("dry")) end"#,
+    );
+    let mut websocket = RawWebSocket::over(server.connect_with_small_buffer());
+    assert_eq!(server.next_line(), "queued");
+    while websocket.receive().1 != b"dry" {}
+    assert_eq!(server.next_line(), "drain\t3");
+}
+
+#[test]
 fn callbacks_start_in_the_order_of_the_frames_each_in_a_coroutine_of_its_own() {
     let mut server = server(
         r#"open = function(ws) print("open") task.wait(0.05) print("opened") end,
@@ -141,6 +158,36 @@ end"#,
         assert_eq!(server.next_line(), line);
     }
     assert_eq!(websocket.receive_close(), None);
+}
+
+#[test]
+fn cancelled_receives_leave_no_memory_behind() {
+    let mut server = server(
+        r#"open = function(ws)
+	local task = require("@lute/task")
+	local function cancelled(rounds)
+		for _ = 1, rounds do
+			local threads = {}
+			for index = 1, 200 do threads[index] = task.spawn(function() ws:receive() end) end
+			task.wait()
+			for _, thread in threads do task.cancel(thread) end
+		end
+	end
+	cancelled(50)
+	print("warm")
+	print(ws:receive())
+	cancelled(300)
+	print("done")
+end"#,
+    );
+    let mut websocket = RawWebSocket::open(&server);
+    assert_eq!(server.next_line(), "warm");
+    let before = server.memory();
+    websocket.send(TEXT, b"on");
+    assert_eq!(server.next_line(), "on");
+    assert_eq!(server.next_line(), "done");
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 4 << 20, "{grown} bytes");
 }
 
 #[test]

@@ -30,7 +30,7 @@ ws:close()
     (text(output.stdout), text(output.stderr))
 }
 
-fn secure_server(authority: &Authority) -> Server {
+fn secure_server(authority: &Authority, websocket: &str) -> Server {
     let issued = authority.issue("server");
     let tls = format!(
         "tls = {{ certfilename = {:?}, keyfilename = {:?} }},",
@@ -39,7 +39,7 @@ fn secure_server(authority: &Authority) -> Server {
     Server::start(&format!(
         r#"
 local server = require("@lute/net/server")
-print(server.serve({{ port = 0, {tls} {ECHO} }}).port)
+print(server.serve({{ port = 0, {tls} {websocket} }}).port)
 "#
     ))
 }
@@ -47,7 +47,7 @@ print(server.serve({{ port = 0, {tls} {ECHO} }}).port)
 #[test]
 fn wss_checks_the_certificate() {
     let authority = Authority::new();
-    let server = secure_server(&authority);
+    let server = secure_server(&authority, ECHO);
     let url = format!("wss://localhost:{}/", server.port);
     let trust = format!("tls = {{ cafilename = {:?} }}", authority.certificate());
     assert_eq!(echoing(&trust, &url).0, "hello\n");
@@ -56,6 +56,24 @@ fn wss_checks_the_certificate() {
         problem.contains("websocket connect failed: ") && problem.contains("certificate"),
         "{problem}"
     );
+}
+
+#[test]
+fn a_page_without_tls_is_not_of_the_origin_of_a_server_with_it() {
+    let authority = Authority::new();
+    let origins = ECHO.replace("message =", r#"origins = { "self" }, message ="#);
+    let server = secure_server(&authority, &origins);
+    let from = |scheme: &str| {
+        let options = format!(
+            "tls = {{ cafilename = {:?} }}, headers = {{ Origin = '{scheme}://localhost:{}' }}",
+            authority.certificate(),
+            server.port
+        );
+        echoing(&options, &format!("wss://localhost:{}/", server.port))
+    };
+    assert_eq!(from("https").0, "hello\n");
+    let (_, problem) = from("http");
+    assert!(problem.contains("answered 403"), "{problem}");
 }
 
 /// A proxy for one connection; what it was asked.
@@ -104,7 +122,7 @@ print(server.serve({{ port = 0, {ECHO} }}).port)
     assert!(asked.starts_with(&expected), "{asked}");
 
     let authority = Authority::new();
-    let secure = secure_server(&authority);
+    let secure = secure_server(&authority, ECHO);
     let (port, proxying) = proxy();
     let options = format!(
         r#"proxy = "http://127.0.0.1:{port}", tls = {{ cafilename = {:?} }}"#,
