@@ -3,7 +3,7 @@
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
 //! - [`fetch`]: `client.request` and `client.stream`; [`request_options`]: what they are given
-//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`encoding`]: writes its answers; [`kept_head`]: a request's head; [`raw_vm`]: the VM's
+//! - [`serve`]: `server.serve`; [`servers`]: those that are open; [`handler`]: calls a handler; [`encoding`]: writes its answers; [`kept_head`]: a request's head; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
 //! - [`json`] is `@std/json`
@@ -43,6 +43,7 @@ mod request_options;
 mod require;
 mod scheduler;
 mod serve;
+mod servers;
 pub mod settings;
 pub mod testing;
 mod time;
@@ -58,7 +59,7 @@ use std::{
 
 use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaThread};
 
-pub use self::serve::Ports;
+pub use self::servers::Ports;
 use self::{
     body_source::Sources,
     calls::Calls,
@@ -68,7 +69,7 @@ use self::{
     modules::{HostFunctions, Modules},
     problems::{describe, plain_message, script_frames},
     scheduler::Scheduler,
-    serve::Servers,
+    servers::Servers,
     settings::Settings,
     testing::{Case, CaseResult, Selection, TestRun},
     websocket::Sockets,
