@@ -5,7 +5,7 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     future::Future,
     rc::Rc,
     task::Waker,
@@ -21,7 +21,7 @@ use super::{
     memory::{beyond_the_limit, collect},
     plain_message,
 };
-use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
+use crate::engine::{Engine, numbered::Numbered, timers::TimerKey, timers::deadline_after};
 
 /// Makes the Luau values of an operation's result, once it is delivered.
 pub type Delivery = Box<dyn FnOnce(&Lua) -> LuaResult<LuaMultiValue>>;
@@ -31,7 +31,7 @@ pub struct Scheduler {
     engine: Rc<Engine>,
     interrupt: Rc<Interrupt>,
     counter: Cell<u64>,
-    operations: RefCell<HashMap<u64, Operation>>,
+    operations: RefCell<Numbered<Operation>>,
     ended: RefCell<VecDeque<(u64, Outcome)>>,
     /// Coroutines are queued in Luau.
     queued: Cell<bool>,
