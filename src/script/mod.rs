@@ -2,14 +2,14 @@
 //!
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
-//! - [`fetch`]: `client.request` and `client.stream`; [`request_options`]: what they are given
+//! - [`fetch`]: `client.request` and `client.stream`; [`request_options`]: what they are given; [`download`]: bodies of `client.stream`
 //! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`encoding`]: writes its answers; [`kept_head`]: a request's head; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
 //! - [`json`] is `@std/json`
 //! - [`websocket`]: WebSockets of both sides; [`websocket_client`]: opens them
 //! - [`interrupt`]: stops scripts that run for too long
-//! - [`testing`]: `@std/test`; [`modules`]: ours; [`natives`]: what is behind them; [`host_modules`]: the host's;
+//! - [`testing`]: `@std/test`; [`modules`]: ours; [`natives`]: what is behind them; `number_map`: things by number; [`host_modules`]: the host's;
 //!   [`require`]: those from files
 //! - [`loading`]: starts scripts; [`problems`]: errors on their way out
 //! - [`calls`]: what the host calls; [`contained`]: its panics; [`settings`]: what it decides
@@ -21,6 +21,7 @@ pub mod async_h1;
 mod body_source;
 pub mod calls;
 pub mod contained;
+mod download;
 mod encoding;
 mod environment;
 mod fetch;
@@ -34,6 +35,7 @@ mod luau;
 mod metrics;
 mod modules;
 mod natives;
+mod number_map;
 mod problems;
 mod raw_vm;
 mod request_options;

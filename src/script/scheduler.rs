@@ -5,7 +5,7 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     future::Future,
     rc::Rc,
     task::Waker,
@@ -15,7 +15,7 @@ use std::{
 use mlua::prelude::{Lua, LuaError, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue};
 use smol::Task;
 
-use super::{GONE, Script, describe, interrupt::Interrupt, plain_message};
+use super::{GONE, Script, describe, interrupt::Interrupt, number_map::NumberMap, plain_message};
 use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
 
 /// Rounds in a row in which the VM may fail: each time some coroutine may have gone on.
@@ -24,12 +24,15 @@ const MOST_FAILURES: u32 = 100;
 /// Makes the Luau values of an operation's result, once it is delivered.
 pub type Delivery = Box<dyn FnOnce(&Lua) -> LuaResult<LuaMultiValue>>;
 
+/// Ends the wait of this number itself, by `finish` of `luau/scheduler.luau`: for what is too frequent for handles of values.
+pub type Handover = Box<dyn FnOnce(&Lua, u64) -> LuaResult<()>>;
+
 /// What coroutines wait for, and what has come for them.
 pub struct Scheduler {
     engine: Rc<Engine>,
     interrupt: Rc<Interrupt>,
     counter: Cell<u64>,
-    operations: RefCell<HashMap<u64, Operation>>,
+    operations: RefCell<NumberMap<Operation>>,
     ended: RefCell<VecDeque<(u64, Outcome)>>,
     /// Coroutines are queued in Luau.
     queued: Cell<bool>,
@@ -49,6 +52,7 @@ enum Operation {
 enum Outcome {
     Elapsed(f64),
     Values(Delivery),
+    Direct(Handover),
     Failed(String),
 }
 
@@ -97,15 +101,30 @@ impl Scheduler {
         self: &Rc<Self>,
         operation: impl Future<Output = Result<Delivery, String>> + 'static,
     ) -> u64 {
+        self.spawn(operation, Outcome::Values)
+    }
+
+    /// As [`Self::start`].
+    pub fn start_direct(
+        self: &Rc<Self>,
+        operation: impl Future<Output = Result<Handover, String>> + 'static,
+    ) -> u64 {
+        self.spawn(operation, Outcome::Direct)
+    }
+
+    fn spawn<T: 'static>(
+        self: &Rc<Self>,
+        operation: impl Future<Output = Result<T, String>> + 'static,
+        outcome: fn(T) -> Outcome,
+    ) -> u64 {
         let wait = self.next_number();
         let scheduler = Rc::downgrade(self);
+        // Boxed: it would be copied five times on its way into the executor, and some are large.
+        let mut operation = Box::pin(operation);
         let task = self.engine.spawn(async move {
-            let outcome = match operation.await {
-                Ok(values) => Outcome::Values(values),
-                Err(message) => Outcome::Failed(message),
-            };
+            let ended = operation.as_mut().await;
             if let Some(scheduler) = scheduler.upgrade() {
-                scheduler.end(wait, outcome);
+                scheduler.end(wait, ended.map_or_else(Outcome::Failed, outcome));
             }
         });
         self.operations
@@ -278,11 +297,17 @@ impl LuauHalf {
             Outcome::Failed(message) => self.finish.call((wait, &self.failed, message)),
             Outcome::Values(make) => match make(lua) {
                 Ok(values) => self.finish.call((wait, &self.done, values)),
-                Err(error) => self
-                    .finish
-                    .call((wait, &self.failed, plain_message(&error))),
+                Err(error) => self.fail(wait, &error),
             },
+            // When the coroutine has been resumed all the same, nobody waits any more.
+            Outcome::Direct(hand_over) => {
+                hand_over(lua, wait).or_else(|error| self.fail(wait, &error))
+            }
         }
+    }
+
+    fn fail(&self, wait: u64, error: &LuaError) -> LuaResult<()> {
+        self.finish.call((wait, &self.failed, plain_message(error)))
     }
 }
 
