@@ -287,7 +287,11 @@ impl Modules {
         let memory = script.settings.limits.memory;
         self.keep(
             "@std/json",
-            luau::load(lua, luau::JSON, json::natives(lua, memory)?)?,
+            luau::load(
+                lua,
+                luau::JSON,
+                json::natives(lua, memory, &script.interrupt)?,
+            )?,
         );
         Ok(())
     }

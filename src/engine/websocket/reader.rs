@@ -192,3 +192,6 @@ impl Write for Ends<'_, '_, '_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

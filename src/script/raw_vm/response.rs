@@ -1,6 +1,9 @@
 //! A client's response as a Luau table, and its way to the coroutine that waits for it.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::{
+    cell::Cell,
+    ffi::{CStr, c_int, c_void},
+};
 
 use mlua::{
     LightUserData,
@@ -9,7 +12,7 @@ use mlua::{
 };
 
 use super::push;
-use crate::engine::client::Fields;
+use crate::{engine::client::Fields, script::scheduler::HandedOver};
 
 /// A response as a script gets it.
 pub struct Received<'r> {
@@ -49,6 +52,8 @@ const DONE: c_int = ffi::lua_upvalueindex(10);
 struct Call<'r> {
     wait: u64,
     response: Received<'r>,
+    /// The table is there; what fails from now on is the coroutine's resumption.
+    made: Cell<bool>,
 }
 
 impl Responses {
@@ -88,21 +93,34 @@ impl Responses {
     /// # Errors
     /// When the VM has no memory left.
     pub fn make(&self, response: Received<'_>) -> LuaResult<LuaTable> {
-        let mut call = Call { wait: 0, response };
+        let mut call = Call::new(0, response);
         self.make.call(call.pointer())
     }
 
     /// Ends the wait with the response.
     ///
     /// # Errors
-    /// When the VM has no memory left.
-    pub fn deliver(&self, wait: u64, response: Received<'_>) -> LuaResult<()> {
-        let mut call = Call { wait, response };
-        self.deliver.call(call.pointer())
+    /// When the VM has no memory left to resume who waits.
+    pub fn deliver(&self, wait: u64, response: Received<'_>) -> LuaResult<HandedOver> {
+        let mut call = Call::new(wait, response);
+        match self.deliver.call(call.pointer()) {
+            Ok(()) => Ok(HandedOver::Ended),
+            Err(error) if call.made.get() => Err(error),
+            Err(error) => Ok(HandedOver::Unmade(error)),
+        }
     }
 }
 
-impl Call<'_> {
+impl<'r> Call<'r> {
+    fn new(wait: u64, response: Received<'r>) -> Self {
+        let made = Cell::new(false);
+        Self {
+            wait,
+            response,
+            made,
+        }
+    }
+
     fn pointer(&mut self) -> LightUserData {
         LightUserData((&raw mut *self).cast::<c_void>())
     }
@@ -134,6 +152,7 @@ unsafe extern "C-unwind" fn deliver(state: *mut lua_State) -> c_int {
         ffi::lua_pushnumber(state, call.wait as f64);
         ffi::lua_pushvalue(state, DONE);
         push_response(state, &call.response);
+        call.made.set(true);
         ffi::lua_call(state, 3, 0);
         0
     }
