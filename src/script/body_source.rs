@@ -10,7 +10,7 @@ use std::{
 
 use mlua::prelude::{Lua, LuaError, LuaResult, LuaString, LuaTable, LuaValue};
 
-use super::{GONE, Script};
+use super::{GONE, Script, plain_message};
 use crate::engine::service::BodySource;
 
 /// Bodies that are made but not sent yet, and those that wait for a piece of a script's.
@@ -121,7 +121,10 @@ impl BodySource for FunctionBody {
         };
         if !std::mem::replace(&mut self.slot.borrow_mut().asked, true) {
             // The script's function may answer at once: nothing is borrowed here.
-            script.pull(self.number);
+            if let Err(error) = script.pull(self.number) {
+                let problem = io::Error::other(plain_message(&error));
+                self.slot.borrow_mut().piece.get_or_insert(Err(problem));
+            }
         }
         let mut slot = self.slot.borrow_mut();
         let Some(piece) = slot.piece.take() else {

@@ -11,7 +11,10 @@ use event_listener::Event;
 use mlua::prelude::{Lua, LuaResult, LuaString, LuaTable, LuaValue};
 use mlua::{IntoLuaMulti, Value};
 
-use super::{Script, modules::WebSocketFunctions, natives::Natives, scheduler::Delivery};
+use super::{
+    Script, memory::beyond_the_limit, modules::WebSocketFunctions, natives::Natives,
+    scheduler::Delivery,
+};
 use crate::engine::websocket::{
     Data, Ending, Receipt, Role, Sent, WebSocket, WebSocketService, frames,
     handshake::ClientHandshake, topics::Topics,
@@ -158,15 +161,18 @@ impl WebSocketService for LuauWebSockets {
     }
 
     fn closed(&self, number: u64, ending: &Ending) {
+        let tell = |functions: &WebSocketFunctions, dropped: bool| {
+            let (reason, problem) = (ending.reason.as_str(), ending.problem.as_deref());
+            functions
+                .closed
+                .call::<()>((number, ending.code, reason, problem, dropped))
+        };
         self.call(|script, functions| {
             let open = script.sockets.open.borrow_mut().remove(&number);
-            let called = functions.closed.call::<()>((
-                number,
-                ending.code,
-                ending.reason.as_str(),
-                ending.problem.as_deref(),
-                ending.dropped,
-            ));
+            let called = tell(functions, ending.dropped).or_else(|_| {
+                // Those who wait for it must not wait for ever; the callbacks are queued.
+                beyond_the_limit(&script.lua()?, || tell(functions, true))
+            });
             if let Some(open) = open {
                 open.wake_receivers();
             }
