@@ -6,6 +6,7 @@
 //!
 //! - [`dispatch`]: makes a request's table, runs its handler, and takes the answer
 //! - [`fields`]: makes the table's headers and query when a script reads them
+//! - [`request`]: begins a client's request; [`response`]: makes its response, and resumes who waits for it
 //! - [`json`]: makes and reads the values of JSON texts
 //!
 //! # Safety
@@ -28,6 +29,8 @@
 mod dispatch;
 mod fields;
 pub mod json;
+mod request;
+mod response;
 
 use std::{
     ffi::{CStr, c_char, c_int},
@@ -39,6 +42,8 @@ use mlua::ffi::{self, lua_State};
 pub use self::{
     dispatch::{Called, Part, call_handler, dispatcher},
     fields::{query_list, request_index},
+    request::{PlainRequest, request_starter},
+    response::{Received, Responses},
 };
 
 /// Where a request's table keeps its head.
