@@ -1,12 +1,19 @@
 //! Turns a client's bytes into requests, within the server's limits. No I/O: the same bytes give the same requests however
 //! they are cut.
 
-use std::{cell::Cell, rc::Rc};
+mod held;
+mod refusal;
 
+use std::rc::Rc;
+
+pub use self::{
+    held::{Buffered, Held},
+    refusal::{Refusal, RefusalBody},
+};
 use super::limits::Limits;
 use crate::wire::{
-    BodyDecoder, BodyEvent, BodyFraming, Expect, FieldStorage, HeadProgress, MOST_EMPTY_LINES,
-    Parsed, RequestHead, encode, parse_request,
+    BodyDecoder, BodyEvent, BodyFraming, Expect, FieldStorage, HeadProgress, Parsed, RequestHead,
+    parse_request,
 };
 
 /// What a client's bytes have come to.
@@ -39,52 +46,6 @@ pub enum Taken<'h, 'b> {
     Refused(Refusal),
 }
 
-/// A request that is answered with an error, and the connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// 4xx or 5xx.
-    pub status: u16,
-    /// Why, for a person.
-    pub reason: String,
-}
-
-impl Refusal {
-    /// Adds the whole response; the connection ends with it. `date` is an IMF-fixdate.
-    pub fn write(&self, body: RefusalBody, date: &str, out: &mut Vec<u8>) {
-        match body {
-            RefusalBody::Reason => encode::error_response(out, self.status, date, &self.reason),
-            RefusalBody::Empty => {
-                encode::error_head(out, self.status, date, &self.reason);
-            }
-        }
-    }
-}
-
-/// What a refusal has for a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusalBody {
-    /// The reason.
-    Reason,
-    /// Nothing: it answers a HEAD (RFC 9110 §9.3.2).
-    Empty,
-}
-
-impl RefusalBody {
-    /// That of the answer to a request that begins like this.
-    pub fn to(request: &[u8]) -> Self {
-        // Behind the empty lines that are skipped and no others: what stands there may be refused before a method has come.
-        let mut request = request;
-        for _ in 0..MOST_EMPTY_LINES {
-            request = request.strip_prefix(b"\r\n").unwrap_or(request);
-        }
-        if request.starts_with(b"HEAD ") {
-            Self::Empty
-        } else {
-            Self::Reason
-        }
-    }
-}
-
 /// A piece of a streamed body.
 pub enum Piece<'b> {
     /// Nothing yet.
@@ -113,55 +74,6 @@ impl Collected {
     /// The whole body.
     pub fn body(&self) -> &[u8] {
         &self.body
-    }
-}
-
-/// Bytes of bodies that one server holds in memory.
-#[derive(Default)]
-pub struct Buffered {
-    bytes: Cell<u64>,
-}
-
-impl Buffered {
-    /// Whether `bytes` more stay within `limit`.
-    fn has_room(&self, bytes: u64, limit: u64) -> bool {
-        self.bytes.get().saturating_add(bytes) <= limit
-    }
-}
-
-/// A share of [`Buffered`], given back when dropped.
-pub struct Held {
-    buffered: Rc<Buffered>,
-    bytes: u64,
-}
-
-impl Held {
-    /// A share for a body that is there already.
-    pub fn of(buffered: &Rc<Buffered>, bytes: u64) -> Self {
-        let mut held = Self {
-            buffered: buffered.clone(),
-            bytes: 0,
-        };
-        held.grow(bytes, u64::MAX);
-        held
-    }
-
-    /// Takes `bytes` more, if that stays within `limit`.
-    fn grow(&mut self, bytes: u64, limit: u64) -> bool {
-        let has_room = self.buffered.has_room(bytes, limit);
-        if has_room {
-            self.buffered.bytes.set(self.buffered.bytes.get() + bytes);
-            self.bytes += bytes;
-        }
-        has_room
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.buffered
-            .bytes
-            .set(self.buffered.bytes.get() - self.bytes);
     }
 }
 
@@ -238,13 +150,13 @@ impl Intake {
                 );
             }
             BodyFraming::Length(length) if length > limits.body => {
-                return (0, Taken::Refused(too_large(limits)));
+                return (0, Taken::Refused(Refusal::too_large(limits)));
             }
             BodyFraming::Length(length)
                 if bodies == Bodies::Whole && length <= rest.len() as u64 =>
             {
                 if !buffered.has_room(length, limits.buffered) {
-                    return (0, Taken::Refused(too_much_in_memory()));
+                    return (0, Taken::Refused(Refusal::too_much_in_memory()));
                 }
                 let body = &rest[..length as usize];
                 return (
@@ -317,7 +229,7 @@ impl Intake {
                         .held
                         .grow(bytes.len() as u64, limits.buffered)
                     {
-                        return (used, Taken::Refused(too_much_in_memory()));
+                        return (used, Taken::Refused(Refusal::too_much_in_memory()));
                     }
                     collecting.collected.body.extend_from_slice(bytes);
                 }
@@ -369,7 +281,7 @@ impl BodyIntake {
             Ok((used, BodyEvent::Piece(piece))) => {
                 self.received += piece.len() as u64;
                 if self.received > limits.body {
-                    return (used, Piece::Refused(too_large(limits)));
+                    return (used, Piece::Refused(Refusal::too_large(limits)));
                 }
                 (used, Piece::Bytes(piece))
             }
@@ -383,20 +295,6 @@ impl BodyIntake {
                 }),
             ),
         }
-    }
-}
-
-fn too_much_in_memory() -> Refusal {
-    Refusal {
-        status: 503,
-        reason: "the server holds too many request bodies".to_owned(),
-    }
-}
-
-fn too_large(limits: &Limits) -> Refusal {
-    Refusal {
-        status: 413,
-        reason: format!("the body is larger than {} bytes", limits.body),
     }
 }
 

@@ -2,7 +2,7 @@
 //! Rust program can use it alone; that is how it is tested and measured.
 //!
 //! - [`Engine`]: what everything on the thread shares
-//! - [`reactor`]: readiness of sockets; [`timers`]: deadlines; [`deadlines`]: those of connections; [`buffers`]: the shared read and write buffers
+//! - [`reactor`]: readiness of sockets, by the system's `poller`; [`timers`]: deadlines; [`deadlines`]: those of connections; [`buffers`]: the shared read and write buffers
 //! - [`socket`]: a non-blocking socket in the reactor; [`transport`]: what a connection's bytes go through
 //! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted; [`counters`]: what is
 //!   counted
@@ -14,6 +14,7 @@
 //! - [`websocket`]: what a connection can become; `lingering`: its last moments
 //! - [`client`]: sends a request; [`dialer`]: connects to a host, through proxies and with TLS; [`pool`]: keeps connections for
 //!   the next one
+//! - [`numbered`]: tables by number
 //! - [`policy`]: where a program may connect to and listen; [`quota`]: how many connections it may have
 
 pub mod answer;
@@ -32,8 +33,10 @@ pub mod limits;
 mod lingering;
 pub mod listener;
 pub mod measures;
+pub mod numbered;
 pub mod observed;
 pub mod policy;
+mod poller;
 pub mod pool;
 pub mod quota;
 pub mod reactor;

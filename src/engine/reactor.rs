@@ -7,8 +7,8 @@
 //! - a hang-up or an error is reported even with an empty interest, so such a socket leaves the poller;
 //! - a key may be reused while an old event for it is still in the batch, so keys carry a generation.
 //!
-//! There is `unsafe` here since the poller wants a promise that a descriptor leaves it before it is closed. [`Watched`]
-//! keeps that promise: it owns the socket, and its `drop` removes the slot first.
+//! There is `unsafe` here since a slot names its socket by number. [`Watched`] makes that good: it owns the socket, and its
+//! `drop` removes the slot, and the descriptor from the poller, before the socket is closed.
 #![allow(unsafe_code)]
 
 use std::{
@@ -27,8 +27,9 @@ use std::{
     time::Duration,
 };
 
-use polling::{Event, Events, PollMode, Poller};
 use slab::Slab;
+
+use super::poller::{Event, Events, Interest, Poller};
 
 /// Events taken from the poller at once.
 const BATCH: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -125,7 +126,6 @@ impl Reactor {
     /// When the system's poller fails; nothing a peer does can make it.
     pub fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
         let mut events = self.events.borrow_mut();
-        events.clear();
         let waited = self.poller.wait(&mut events, timeout);
         self.alarm.armed.store(false, Ordering::SeqCst);
         waited?;
@@ -256,7 +256,7 @@ impl Slot {
         }
     }
 
-    /// Generation and index in one number; never `usize::MAX`, which the poller keeps for itself.
+    /// Generation and index in one number; never the poller's own key.
     fn key(&self, index: usize) -> usize {
         (self.generation as usize & 0x7fff_ffff) << 32 | index
     }
@@ -268,8 +268,11 @@ impl Slot {
         }
     }
 
-    fn interest(&self, key: usize) -> Event {
-        Event::new(key, self.read.interested, self.write.interested)
+    fn interest(&self) -> Interest {
+        Interest {
+            read: self.read.interested,
+            write: self.write.interested,
+        }
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
@@ -278,8 +281,7 @@ impl Slot {
     }
 
     fn attach(&mut self, poller: &Poller, key: usize) -> io::Result<()> {
-        // SAFETY: `Watched::drop` deletes the descriptor from the poller before the socket is closed.
-        unsafe { poller.add_with_mode(self.descriptor, self.interest(key), PollMode::Level)? };
+        poller.add(self.descriptor(), key, self.interest())?;
         self.attached = true;
         Ok(())
     }
@@ -288,7 +290,7 @@ impl Slot {
         if !self.attached {
             return self.attach(poller, key);
         }
-        poller.modify_with_mode(self.descriptor(), self.interest(key), PollMode::Level)
+        poller.modify(self.descriptor(), key, self.interest())
     }
 
     fn notice(&mut self, poller: &Poller, event: Event) -> io::Result<()> {
@@ -302,9 +304,8 @@ impl Slot {
             self.write.interested = false;
         }
         let after = (self.read.interested, self.write.interested);
-        let hung_up = event.is_interrupt() || event.is_err() == Some(true);
-        self.hung_up |= hung_up;
-        if hung_up && after == (false, false) {
+        self.hung_up |= event.hung_up;
+        if event.hung_up && after == (false, false) {
             self.attached = false;
             return poller.delete(self.descriptor());
         }

@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
     io,
     rc::{Rc, Weak},
     task::{Context, Poll, Waker},
@@ -10,14 +9,14 @@ use std::{
 
 use mlua::prelude::{Lua, LuaError, LuaResult, LuaString, LuaTable, LuaValue};
 
-use super::{GONE, Script};
-use crate::engine::service::BodySource;
+use super::{GONE, Script, plain_message};
+use crate::engine::{numbered::Numbered, service::BodySource};
 
 /// Bodies that are made but not sent yet, and those that wait for a piece of a script's.
 #[derive(Default)]
 pub struct Sources {
-    made: RefCell<HashMap<u64, Box<dyn BodySource>>>,
-    asked: RefCell<HashMap<u64, Rc<RefCell<PieceSlot>>>>,
+    made: RefCell<Numbered<Box<dyn BodySource>>>,
+    asked: RefCell<Numbered<Rc<RefCell<PieceSlot>>>>,
 }
 
 /// The natives behind `luau/bodies.luau`.
@@ -121,7 +120,10 @@ impl BodySource for FunctionBody {
         };
         if !std::mem::replace(&mut self.slot.borrow_mut().asked, true) {
             // The script's function may answer at once: nothing is borrowed here.
-            script.pull(self.number);
+            if let Err(error) = script.pull(self.number) {
+                let problem = io::Error::other(plain_message(&error));
+                self.slot.borrow_mut().piece.get_or_insert(Err(problem));
+            }
         }
         let mut slot = self.slot.borrow_mut();
         let Some(piece) = slot.piece.take() else {

@@ -71,6 +71,15 @@ impl Interrupt {
         self.state.limit.get().is_some()
     }
 
+    /// Whether what runs now has to stop: for our own functions that may take long. The script that called is stopped then.
+    pub fn is_overdue(&self) -> bool {
+        let overdue = self.state.overdue().is_some();
+        if overdue {
+            self.state.late.set(true);
+        }
+        overdue
+    }
+
     /// A turn begins; inside of another one it is part of that.
     pub fn turn(&self) -> Turn<'_> {
         let state = &*self.state;
@@ -139,6 +148,9 @@ impl State {
 
     /// Why the script has to stop, if it has to.
     fn overdue(&self) -> Option<String> {
+        if self.stop.get().is_none() && self.turn.get().is_none() {
+            return None;
+        }
         let now = Instant::now();
         if let Some(stop) = self.stop.get().filter(|stop| stop.at <= now) {
             return Some(timed_out(stop.after));

@@ -2,13 +2,14 @@
 //!
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
-//! - [`fetch`]: `client.request` and `client.stream`; [`request_options`]: what they are given
-//! - [`serve`]: `server.serve`; [`handler`]: calls a handler; [`encoding`]: writes its answers; [`kept_head`]: a request's head; [`raw_vm`]: the VM's
+//! - [`fetch`]: `client.request` and `client.stream`; [`request_options`]: what they are given; [`download`]: bodies of `client.stream`
+//! - [`serve`]: `server.serve`; [`servers`]: those that are open; [`handler`]: calls a handler; [`encoding`]: writes its answers; [`kept_head`]: a request's head; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
 //! - [`json`] is `@std/json`
 //! - [`websocket`]: WebSockets of both sides; [`websocket_client`]: opens them
-//! - [`interrupt`]: stops scripts that run for too long
+//! - [`notices`]: what the engine tells our Luau files
+//! - [`interrupt`]: stops scripts that run for too long; [`memory`]: what is done when they have used theirs up
 //! - [`testing`]: `@std/test`; [`modules`]: ours; [`natives`]: what is behind them; [`host_modules`]: the host's;
 //!   [`require`]: those from files
 //! - [`loading`]: starts scripts; [`problems`]: errors on their way out
@@ -21,6 +22,7 @@ pub mod async_h1;
 mod body_source;
 pub mod calls;
 pub mod contained;
+mod download;
 mod encoding;
 mod environment;
 mod fetch;
@@ -31,15 +33,18 @@ mod json;
 mod kept_head;
 mod loading;
 mod luau;
+mod memory;
 mod metrics;
 mod modules;
 mod natives;
+mod notices;
 mod problems;
 mod raw_vm;
 mod request_options;
 mod require;
 mod scheduler;
 mod serve;
+mod servers;
 pub mod settings;
 pub mod testing;
 mod time;
@@ -55,16 +60,17 @@ use std::{
 
 use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaThread};
 
-pub use self::serve::Ports;
+pub use self::servers::Ports;
 use self::{
     body_source::Sources,
     calls::Calls,
     handler::Exchanges,
     interrupt::Interrupt,
-    modules::{HostFunctions, Modules, WebSocketFunctions},
+    memory::Collector,
+    modules::{HostFunctions, Modules},
     problems::{describe, plain_message, script_frames},
     scheduler::Scheduler,
-    serve::Servers,
+    servers::Servers,
     settings::Settings,
     testing::{Case, CaseResult, Selection, TestRun},
     websocket::Sockets,
@@ -93,8 +99,7 @@ pub struct Script {
     counter: Cell<u64>,
     settings: Settings,
     errors: Cell<u64>,
-    /// Bytes that the VM held after its garbage was collected last.
-    collected: Cell<usize>,
+    collector: Collector,
     /// The coroutines of scripts that have not come to their end.
     loading: RefCell<Vec<LuaThread>>,
     ended: Cell<bool>,
@@ -131,7 +136,7 @@ impl Script {
             counter: Cell::new(0),
             settings,
             errors: Cell::new(0),
-            collected: Cell::new(0),
+            collector: Collector::default(),
             loading: RefCell::default(),
             ended: Cell::new(false),
             luau: OnceCell::new(),
@@ -286,28 +291,17 @@ impl Script {
         }
     }
 
-    /// The VM collects its garbage when its memory has doubled, which may be beyond its limit: here when half of what was
-    /// left is used.
     fn collect_in_time(&self) -> LuaResult<()> {
-        let Some(limit) = self.settings.limits.memory else {
-            return Ok(());
-        };
-        let lua = self.lua()?;
-        let held = self.collected.get();
-        let room = limit.saturating_sub(held) / 2;
-        // When next to nothing is left, not at every turn.
-        if lua.used_memory() < held + room.max(limit / 64) {
-            return Ok(());
+        match self.settings.limits.memory {
+            Some(limit) => self.collector.collect_in_time(&self.lua()?, limit),
+            None => Ok(()),
         }
-        lua.gc_collect()?;
-        self.collected.set(lua.used_memory());
-        Ok(())
     }
 
     fn install(self: &Rc<Self>, lua: &Lua) -> LuaResult<()> {
         let native = scheduler::natives(lua, self)?;
         let half: LuaTable = luau::load(lua, luau::SCHEDULER, &native)?;
-        self.scheduler.connect(&half)?;
+        self.scheduler.connect(lua, &half)?;
 
         let builtin = {
             let script = Rc::downgrade(self);
@@ -368,55 +362,5 @@ impl Script {
         let number = self.counter.get() + 1;
         self.counter.set(number);
         number
-    }
-
-    /// The client of an exchange is gone; its handler may be collected if it waits for nothing.
-    fn exchange_gone(&self, exchange: u64) {
-        self.call_luau(Modules::server, |server| server.gone.call(exchange));
-    }
-
-    /// What a handler returned can't be sent.
-    fn unsendable(&self, exchange: u64, request: Option<&LuaTable>, problem: &str) {
-        self.call_luau(Modules::server, |server| {
-            server.unsendable.call((exchange, request, problem))
-        });
-    }
-
-    /// Asks the function of a body source for its next piece.
-    fn pull(&self, source: u64) {
-        self.call_luau(Modules::bodies, |bodies| bodies.pull.call(source));
-    }
-
-    /// A body source is sent to its end, or dropped before it.
-    fn end_stream(&self, source: u64, whole: bool) {
-        self.call_luau(Modules::bodies, |bodies| {
-            bodies.end_stream.call((source, whole))
-        });
-    }
-
-    /// Calls one of the functions of a module, if that is loaded.
-    fn call_luau<F>(
-        &self,
-        functions: impl FnOnce(&Modules) -> Option<&F>,
-        call: impl FnOnce(&F) -> LuaResult<()>,
-    ) {
-        let luau = self.luau.get().filter(|_| !self.ended.get());
-        let Some(functions) = luau.and_then(|luau| functions(&luau.modules)) else {
-            return;
-        };
-        let _turn = self.interrupt.turn();
-        if let Err(error) = call(functions) {
-            self.report_failure(&error);
-        }
-    }
-
-    fn call_websockets<R>(
-        &self,
-        call: impl FnOnce(&WebSocketFunctions) -> LuaResult<R>,
-    ) -> Option<R> {
-        let luau = self.luau.get().filter(|_| !self.ended.get())?;
-        let _turn = self.interrupt.turn();
-        let called = call(luau.modules.websockets()?);
-        called.inspect_err(|error| self.report_failure(error)).ok()
     }
 }

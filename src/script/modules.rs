@@ -10,7 +10,8 @@ use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable};
 
 use super::{
     Script, answers, body_source, calls, fetch, host_modules::HostShims, json, luau, metrics,
-    raw_vm, serve, testing, testing::TestFunctions, time, websocket, websocket_client,
+    raw_vm, raw_vm::Responses, serve, testing, testing::TestFunctions, time, websocket,
+    websocket_client,
 };
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
@@ -183,12 +184,14 @@ impl Modules {
     }
 
     fn load_client(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
-        let natives = fetch::natives(lua, script)?;
+        let headers_meta: LuaTable = luau::load(lua, luau::RESPONSE_HEADERS, ())?;
+        let responses = Responses::new(lua, &headers_meta, &self.scheduler)?;
+        let natives = fetch::natives(lua, script, &responses)?;
         let bodies = self.load_bodies(lua, script)?;
         let options: LuaTable = luau::load(lua, luau::REQUEST_OPTIONS, ())?;
         let event_stream: LuaFunction = luau::load(lua, luau::EVENT_STREAM, ())?;
         let parts = (&natives, &self.scheduler, event_stream);
-        let responses: LuaTable = luau::load(lua, luau::RESPONSE, parts)?;
+        let stream_of: LuaFunction = luau::load(lua, luau::RESPONSE, parts)?;
         let native = websocket_client::natives(lua, script)?;
         let websockets = self.load_websockets(lua, script)?;
         let parts = (native, &self.scheduler, websockets, &options);
@@ -198,7 +201,7 @@ impl Modules {
             &self.scheduler,
             bodies,
             options,
-            responses,
+            stream_of,
             websocket,
         );
         self.keep_all(&luau::load(lua, luau::CLIENT, parts)?)
@@ -285,7 +288,11 @@ impl Modules {
         let memory = script.settings.limits.memory;
         self.keep(
             "@std/json",
-            luau::load(lua, luau::JSON, json::natives(lua, memory)?)?,
+            luau::load(
+                lua,
+                luau::JSON,
+                json::natives(lua, memory, &script.interrupt)?,
+            )?,
         );
         Ok(())
     }

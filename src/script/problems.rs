@@ -17,9 +17,10 @@ impl Script {
         }
     }
 
-    /// Reports an error of the VM's own.
+    /// Reports an error of the VM's own: somebody may wait now for what it was about to do.
     pub(super) fn report_failure(&self, error: &LuaError) {
         self.report(&plain_message(error), "");
+        self.scheduler.unsettle();
     }
 }
 

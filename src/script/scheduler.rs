@@ -5,36 +5,55 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     future::Future,
     rc::Rc,
     task::Waker,
     time::{Duration, Instant},
 };
 
-use mlua::prelude::{Lua, LuaError, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue};
+use mlua::prelude::{
+    Lua, LuaError, LuaFunction, LuaMultiValue, LuaResult, LuaString, LuaTable, LuaValue,
+};
 use smol::Task;
 
-use super::{GONE, Script, describe, interrupt::Interrupt, plain_message};
-use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
-
-/// Rounds in a row in which the VM may fail: each time some coroutine may have gone on.
-const MOST_FAILURES: u32 = 100;
+use super::{
+    GONE, Script, describe,
+    interrupt::Interrupt,
+    memory::{beyond_the_limit, collect},
+    natives::Natives,
+    plain_message,
+};
+use crate::engine::{Engine, numbered::Numbered, timers::TimerKey, timers::deadline_after};
 
 /// Makes the Luau values of an operation's result, once it is delivered.
 pub type Delivery = Box<dyn FnOnce(&Lua) -> LuaResult<LuaMultiValue>>;
+
+/// Ends the wait of this number itself, by `finish` of `luau/scheduler.luau`: for what is too frequent for handles of values.
+/// Its error is one of resuming the coroutine.
+pub type Handover = Box<dyn FnOnce(&Lua, u64) -> LuaResult<HandedOver>>;
+
+/// What has come of a [`Handover`].
+pub enum HandedOver {
+    /// The wait has ended.
+    Ended,
+    /// It has not, since what it waits for could not be made in the VM.
+    Unmade(LuaError),
+}
 
 /// What coroutines wait for, and what has come for them.
 pub struct Scheduler {
     engine: Rc<Engine>,
     interrupt: Rc<Interrupt>,
     counter: Cell<u64>,
-    operations: RefCell<HashMap<u64, Operation>>,
+    operations: RefCell<Numbered<Operation>>,
     ended: RefCell<VecDeque<(u64, Outcome)>>,
     /// Coroutines are queued in Luau.
     queued: Cell<bool>,
-    /// Rounds in a row that the VM has failed in.
-    failures: Cell<u32>,
+    /// A call from Rust has failed: somebody may wait in vain.
+    unsettled: Cell<bool>,
+    /// When the round that runs has to stop.
+    limit: Rc<Cell<Option<Instant>>>,
     /// Who drives the scheduler and waits until there is something to do.
     driver: Cell<Option<Waker>>,
     luau: OnceCell<LuauHalf>,
@@ -49,6 +68,7 @@ enum Operation {
 enum Outcome {
     Elapsed(f64),
     Values(Delivery),
+    Direct(Handover),
     Failed(String),
 }
 
@@ -56,6 +76,11 @@ enum Outcome {
 struct LuauHalf {
     finish: LuaFunction,
     round: LuaFunction,
+    settle: LuaFunction,
+    /// What `round` asks after each coroutine it has resumed: whether its time is up.
+    expired: LuaFunction,
+    /// Whether `settle` has something to do, in its first field.
+    unsettled: LuaTable,
     done: LuaValue,
     failed: LuaValue,
 }
@@ -70,7 +95,8 @@ impl Scheduler {
             operations: RefCell::default(),
             ended: RefCell::default(),
             queued: Cell::new(false),
-            failures: Cell::new(0),
+            unsettled: Cell::new(false),
+            limit: Rc::default(),
             driver: Cell::default(),
             luau: OnceCell::new(),
         })
@@ -80,10 +106,18 @@ impl Scheduler {
     ///
     /// # Errors
     /// When a part is missing.
-    pub fn connect(&self, half: &LuaTable) -> LuaResult<()> {
+    pub fn connect(&self, lua: &Lua, half: &LuaTable) -> LuaResult<()> {
+        let (interrupt, limit) = (self.interrupt.clone(), self.limit.clone());
+        let expired = lua.create_function(move |_, ()| {
+            interrupt.next_turn();
+            Ok(limit.get().is_some_and(|limit| Instant::now() >= limit))
+        })?;
         let half = LuauHalf {
             finish: half.get("finish")?,
             round: half.get("round")?,
+            settle: half.get("settle")?,
+            expired,
+            unsettled: half.get("unsettled")?,
             done: half.get("DONE")?,
             failed: half.get("FAILED")?,
         };
@@ -97,15 +131,30 @@ impl Scheduler {
         self: &Rc<Self>,
         operation: impl Future<Output = Result<Delivery, String>> + 'static,
     ) -> u64 {
+        self.spawn(operation, Outcome::Values)
+    }
+
+    /// As [`Self::start`].
+    pub fn start_direct(
+        self: &Rc<Self>,
+        operation: impl Future<Output = Result<Handover, String>> + 'static,
+    ) -> u64 {
+        self.spawn(operation, Outcome::Direct)
+    }
+
+    fn spawn<T: 'static>(
+        self: &Rc<Self>,
+        operation: impl Future<Output = Result<T, String>> + 'static,
+        outcome: fn(T) -> Outcome,
+    ) -> u64 {
         let wait = self.next_number();
         let scheduler = Rc::downgrade(self);
+        // Boxed: it would be copied five times on its way into the executor, and some are large.
+        let mut operation = Box::pin(operation);
         let task = self.engine.spawn(async move {
-            let outcome = match operation.await {
-                Ok(values) => Outcome::Values(values),
-                Err(message) => Outcome::Failed(message),
-            };
+            let ended = operation.as_mut().await;
             if let Some(scheduler) = scheduler.upgrade() {
-                scheduler.end(wait, outcome);
+                scheduler.end(wait, ended.map_or_else(Outcome::Failed, outcome));
             }
         });
         self.operations
@@ -177,9 +226,20 @@ impl Scheduler {
         });
     }
 
-    /// Whether a coroutine can be resumed now.
+    /// Whether a coroutine can be resumed now, or [`Self::settle`] has something to do.
     pub fn is_ready(&self) -> bool {
-        self.queued.get() || !self.ended.borrow().is_empty()
+        self.queued.get() || !self.ended.borrow().is_empty() || self.is_unsettled()
+    }
+
+    /// The VM has failed, for want of memory: whoever may wait in vain since then is told in the next round.
+    pub fn unsettle(&self) {
+        self.unsettled.set(true);
+        self.ring();
+    }
+
+    fn is_unsettled(&self) -> bool {
+        let told = |luau: &LuauHalf| luau.unsettled.raw_get(1).unwrap_or(false);
+        self.unsettled.get() || self.luau.get().is_some_and(told)
     }
 
     /// Whether a coroutine waits for an operation or for a round.
@@ -197,7 +257,7 @@ impl Scheduler {
     /// each coroutine.
     ///
     /// # Errors
-    /// When the VM has failed so often that nothing can go on.
+    /// When the VM can't go on.
     pub fn round(
         &self,
         lua: &Lua,
@@ -208,24 +268,23 @@ impl Scheduler {
         let Some(luau) = self.luau.get() else {
             return Ok(());
         };
+        if self.is_unsettled() {
+            self.settle(lua, luau, None)?;
+        }
         let ended = self.ended.borrow().len();
         // Before those whose timer is due: `defer` and then `wait()` run in this order.
         if self.queued.replace(false) {
             let _turn = self.interrupt.turn();
-            let round = self.expiry(lua, limit);
-            match round.and_then(|expired| luau.round.call(expired)) {
-                Ok(left) => {
-                    self.failures.set(0);
-                    self.queued.set(left || self.queued.get());
-                }
-                Err(error) if self.failures.get() < MOST_FAILURES => {
-                    self.failures.set(self.failures.get() + 1);
+            self.limit.set(limit);
+            // None when nobody need be asked.
+            let asks = limit.is_some() || self.interrupt.limits_turns();
+            match luau.round.call(asks.then_some(&luau.expired)) {
+                Ok(left) => self.queued.set(left || self.queued.get()),
+                Err(error) => {
                     self.queued.set(true);
                     failed(&error);
-                    // What fails for want of memory may have left some behind.
-                    lua.gc_collect()?;
+                    self.settle(lua, luau, None)?;
                 }
-                Err(error) => return Err(error),
             }
         }
         for _ in 0..ended {
@@ -238,6 +297,7 @@ impl Scheduler {
                 let _turn = self.interrupt.turn();
                 if let Err(error) = luau.finish(lua, wait, outcome) {
                     failed(&error);
+                    self.settle(lua, luau, Some(wait))?;
                 }
             }
             if limit.is_some_and(|limit| Instant::now() >= limit) {
@@ -247,17 +307,12 @@ impl Scheduler {
         Ok(())
     }
 
-    /// What a round asks after each coroutine it has resumed: whether its time is up. None when nobody need be asked.
-    fn expiry(&self, lua: &Lua, limit: Option<Instant>) -> LuaResult<Option<LuaFunction>> {
-        if limit.is_none() && !self.interrupt.limits_turns() {
-            return Ok(None);
-        }
-        let interrupt = self.interrupt.clone();
-        let expired = lua.create_function(move |_, ()| {
-            interrupt.next_turn();
-            Ok(limit.is_some_and(|limit| Instant::now() >= limit))
-        })?;
-        Ok(Some(expired))
+    /// After a failure of the VM's: nobody waits for a coroutine that will not go on. `wait` is the operation that ended
+    /// for one which could not be resumed.
+    fn settle(&self, lua: &Lua, luau: &LuauHalf, wait: Option<u64>) -> LuaResult<()> {
+        self.unsettled.set(false);
+        collect(lua)?;
+        beyond_the_limit(lua, || luau.settle.call(wait))
     }
 
     fn end(&self, wait: u64, outcome: Outcome) {
@@ -278,11 +333,19 @@ impl LuauHalf {
             Outcome::Failed(message) => self.finish.call((wait, &self.failed, message)),
             Outcome::Values(make) => match make(lua) {
                 Ok(values) => self.finish.call((wait, &self.done, values)),
-                Err(error) => self
-                    .finish
-                    .call((wait, &self.failed, plain_message(&error))),
+                Err(error) => self.fail(lua, wait, &error),
+            },
+            Outcome::Direct(hand_over) => match hand_over(lua, wait)? {
+                HandedOver::Ended => Ok(()),
+                HandedOver::Unmade(error) => self.fail(lua, wait, &error),
             },
         }
+    }
+
+    fn fail(&self, lua: &Lua, wait: u64, error: &LuaError) -> LuaResult<()> {
+        // For want of memory: what was made of the result is garbage now.
+        collect(lua)?;
+        self.finish.call((wait, &self.failed, plain_message(error)))
     }
 }
 
@@ -291,54 +354,32 @@ impl LuauHalf {
 /// # Errors
 /// When the VM has no memory left.
 pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
-    let native = lua.create_table()?;
-    let scheduler = Rc::downgrade(&script.scheduler);
-    native.set(
-        "abandon",
-        lua.create_function(move |_, wait: u64| {
-            scheduler
-                .upgrade()
-                .into_iter()
-                .for_each(|scheduler| scheduler.abandon(wait));
-            Ok(())
-        })?,
-    )?;
-    let scheduler = Rc::downgrade(&script.scheduler);
-    native.set(
-        "sleep",
-        lua.create_function(move |_, seconds: f64| {
-            scheduler
-                .upgrade()
-                .map(|scheduler| scheduler.sleep(seconds))
-                .ok_or_else(|| LuaError::runtime(GONE))
-        })?,
-    )?;
-    let scheduler = Rc::downgrade(&script.scheduler);
-    native.set(
-        "wake",
-        lua.create_function(move |_, ()| {
-            scheduler
-                .upgrade()
-                .into_iter()
-                .for_each(|scheduler| scheduler.wake());
-            Ok(())
-        })?,
-    )?;
-    native.set(
-        "describe",
-        lua.create_function(|_, problem: LuaValue| Ok(describe(&problem)))?,
-    )?;
-    let weak = Rc::downgrade(script);
-    native.set(
+    let natives = Natives::new(lua, script)?;
+    natives.set("abandon", |script, wait: u64| {
+        script.scheduler.abandon(wait);
+        Ok(())
+    })?;
+    natives.set("wake", |script, ()| {
+        script.scheduler.wake();
+        Ok(())
+    })?;
+    natives.set(
         "report",
-        lua.create_function(
-            move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
-                weak.upgrade().into_iter().for_each(|script| {
-                    script.report(&message.to_string_lossy(), &traceback.to_string_lossy())
-                });
-                Ok(())
-            },
-        )?,
+        |script, (message, traceback): (LuaString, LuaString)| {
+            script.report(&message.to_string_lossy(), &traceback.to_string_lossy());
+            Ok(())
+        },
     )?;
-    Ok(native)
+    let scheduler = Rc::downgrade(&script.scheduler);
+    let sleep = move |_: &Lua, seconds: f64| {
+        let scheduler = scheduler.upgrade();
+        let slept = scheduler.map(|scheduler| scheduler.sleep(seconds));
+        slept.ok_or_else(|| LuaError::runtime(GONE))
+    };
+    natives.table().set("sleep", lua.create_function(sleep)?)?;
+    let describe = |_: &Lua, problem: LuaValue| Ok(describe(&problem));
+    natives
+        .table()
+        .set("describe", lua.create_function(describe)?)?;
+    Ok(natives.into_table())
 }

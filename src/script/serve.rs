@@ -1,8 +1,8 @@
 //! `server.serve`: what the script configured becomes a listening server, and the natives behind `luau/server.luau`.
 
+mod config;
+
 use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -20,143 +20,16 @@ use super::{
     natives::Natives,
     raw_vm,
     scheduler::Delivery,
-    settings::Limits as HostLimits,
-    websocket::LuauWebSockets,
+    servers::Ports,
 };
 use crate::engine::{
-    counters::Counted,
     dialer,
     intake::Bodies,
-    limits::{Limits, Timeouts, WebSocketLimits},
     listener::ListenAt,
     server::{Server, ServerOptions},
     timers::deadline_after,
-    tls::{ServerTls, ServerTlsFiles},
-    websocket::Upgrade,
+    tls::ServerTls,
 };
-
-/// Whether other processes listen on the ports of this one.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub enum Ports {
-    /// Only where the script asks for `reuseport`.
-    #[default]
-    AsConfigured,
-    /// On all of them.
-    Shared,
-}
-
-/// The servers of a script, by number.
-pub struct Servers {
-    ports: Ports,
-    /// Whether times and statuses of answers are counted.
-    measured: Cell<bool>,
-    open: RefCell<HashMap<u64, OpenServer>>,
-    /// What the closed ones have counted.
-    past: Cell<Counted>,
-}
-
-struct OpenServer {
-    server: Rc<Server>,
-    websockets: Option<Rc<ServerWebSockets>>,
-}
-
-/// The WebSockets of a server that has some.
-pub struct ServerWebSockets {
-    /// Calls the script's callbacks.
-    pub service: Rc<LuauWebSockets>,
-    /// The origins whose pages may open one; all without.
-    pub origins: Option<Vec<String>>,
-    limits: Rc<WebSocketLimits>,
-}
-
-impl ServerWebSockets {
-    /// Makes a connection a WebSocket that goes by `number`.
-    pub fn upgrade(&self, number: u64) -> Upgrade {
-        Upgrade::new(number, self.limits.clone(), self.service.clone())
-    }
-}
-
-impl Servers {
-    /// No servers yet.
-    pub fn new(ports: Ports) -> Self {
-        Self {
-            ports,
-            measured: Cell::new(false),
-            open: RefCell::default(),
-            past: Cell::default(),
-        }
-    }
-
-    /// Servers that listen or drain.
-    pub fn count(&self) -> usize {
-        self.open.borrow().len()
-    }
-
-    /// Open connections of all servers.
-    pub fn connections(&self) -> usize {
-        self.open
-            .borrow()
-            .values()
-            .map(|open| open.server.connections())
-            .sum()
-    }
-
-    /// What all servers have done so far, also those that are closed.
-    pub fn counted(&self) -> Counted {
-        let open = self.open.borrow();
-        let counted = open.values().map(|open| open.server.counters().now());
-        counted.fold(self.past.get(), |all, one| all + one)
-    }
-
-    /// Stops listening everywhere and lets what runs finish.
-    pub fn drain(&self) {
-        let servers: Vec<_> = self
-            .open
-            .borrow()
-            .values()
-            .map(|open| open.server.clone())
-            .collect();
-        servers.iter().for_each(|server| server.drain());
-    }
-
-    /// Closes all servers with their connections.
-    pub fn clear(&self) {
-        let servers = self.open.take();
-        for open in servers.values() {
-            open.server.close();
-        }
-    }
-
-    /// Counts the times and statuses of answers, of all servers, from now on.
-    pub fn measure(&self) {
-        self.measured.set(true);
-        let open = self.open.borrow();
-        open.values()
-            .for_each(|open| open.server.measures().turn_on());
-    }
-
-    /// The server of this number, while it listens or drains.
-    pub fn get(&self, number: u64) -> Option<Rc<Server>> {
-        let open = self.open.borrow();
-        open.get(&number).map(|open| open.server.clone())
-    }
-
-    /// The WebSockets of an open server, if it has some.
-    pub fn websockets(&self, number: u64) -> Option<Rc<ServerWebSockets>> {
-        self.open.borrow().get(&number)?.websockets.clone()
-    }
-
-    /// Closes a server; how many connections it had, or none when it was closed before.
-    fn close(&self, number: u64) -> Option<usize> {
-        let server = self.open.borrow_mut().remove(&number)?.server;
-        let counted = Counted {
-            requests_in_flight: 0,
-            ..server.counters().now()
-        };
-        self.past.set(self.past.get() + counted);
-        Some(server.close())
-    }
-}
 
 /// The natives behind `luau/server.luau`.
 ///
@@ -267,7 +140,7 @@ fn listen(
     dispatch: LuaFunction,
 ) -> LuaResult<Result<(u64, u16), String>> {
     let port: u16 = config.get("port")?;
-    let shared = script.servers.ports == Ports::Shared;
+    let shared = script.servers.ports() == Ports::Shared;
     if shared && port == 0 {
         return Ok(Err(
             "port 0 cannot be shared by workers: name a port".to_owned()
@@ -300,7 +173,7 @@ fn listen(
     };
     let tls = match config
         .get::<Option<LuaTable>>("tls")?
-        .map(|tls| tls_files(&tls))
+        .map(|tls| config::tls_files(&tls))
         .transpose()?
     {
         None => None,
@@ -310,42 +183,23 @@ fn listen(
         },
     };
     let options = ServerOptions {
-        limits: limits(config, &script.settings.limits)?,
+        limits: config::limits(config, &script.settings.limits)?,
         bodies,
         tls,
     };
     let websockets = config
         .get::<Option<LuaTable>>("websocket")?
-        .map(|config| websockets(script, &config, options.limits.timeouts.write))
+        .map(|config| config::websockets(script, &config, options.limits.timeouts.write))
         .transpose()?;
     let service = Rc::new(LuauService::new(Rc::downgrade(script), dispatch));
     let server = match Server::listen(&script.engine, &at, options, service) {
         Ok(server) => Rc::new(server),
         Err(error) => return Ok(Err(listen_problem(&at, port, &error))),
     };
-    if script.servers.measured.get() {
-        server.measures().turn_on();
-    }
     let port = server.port();
     let number = script.next_number();
-    script
-        .servers
-        .open
-        .borrow_mut()
-        .insert(number, OpenServer { server, websockets });
+    script.servers.add(number, server, websockets);
     Ok(Ok((number, port)))
-}
-
-/// The files of a config's `tls` table, whose values `luau/configuration.luau` has checked.
-fn tls_files(tls: &LuaTable) -> LuaResult<ServerTlsFiles> {
-    Ok(ServerTlsFiles {
-        certfilename: PathBuf::from(tls.get::<String>("certfilename")?),
-        keyfilename: PathBuf::from(tls.get::<String>("keyfilename")?),
-        passphrase: tls
-            .get::<Option<LuaString>>("passphrase")?
-            .map(|text| text.as_bytes().to_vec()),
-        cafilename: tls.get::<Option<String>>("cafilename")?.map(PathBuf::from),
-    })
 }
 
 fn listen_problem(at: &ListenAt, port: u16, error: &io::Error) -> String {
@@ -364,73 +218,6 @@ fn listen_problem(at: &ListenAt, port: u16, error: &io::Error) -> String {
         }
         _ => format!("failed to listen on port {port}: {error}"),
     }
-}
-
-/// The limits of a config table whose values `luau/configuration.luau` has checked.
-fn limits(config: &LuaTable, granted: &HostLimits) -> LuaResult<Limits> {
-    let default = Limits::default();
-    let number = |name: &str, default: u64| -> LuaResult<u64> {
-        Ok(config
-            .get::<Option<f64>>(name)?
-            .map_or(default, |value| value as u64))
-    };
-    Ok(Limits {
-        head: number("maxheadersize", default.head as u64)? as usize,
-        body: number("maxbodysize", default.body)?.min(granted.body.unwrap_or(u64::MAX)),
-        buffered: number("maxbuffered", default.buffered)?,
-        connections: number("maxconnections", default.connections as u64)? as usize,
-        timeouts: timeouts(config.get("timeout")?, default.timeouts)?,
-    })
-}
-
-fn timeouts(config: Option<LuaTable>, default: Timeouts) -> LuaResult<Timeouts> {
-    let Some(config) = config else {
-        return Ok(default);
-    };
-    let seconds = |name: &str, default: Duration| -> LuaResult<Duration> {
-        let value: Option<f64> = config.get(name)?;
-        Ok(value.map_or(default, |value| {
-            Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX)
-        }))
-    };
-    Ok(Timeouts {
-        handshake: seconds("handshake", default.handshake)?,
-        header: seconds("header", default.header)?,
-        body: seconds("body", default.body)?,
-        idle: seconds("idle", default.idle)?,
-        write: seconds("write", default.write)?,
-    })
-}
-
-/// The WebSockets of a config's `websocket` table, whose values `luau/configuration.luau` has checked.
-fn websockets(
-    script: &Rc<Script>,
-    config: &LuaTable,
-    write: Duration,
-) -> LuaResult<Rc<ServerWebSockets>> {
-    let default = WebSocketLimits::default();
-    let number = |name: &str, default: usize| -> LuaResult<usize> {
-        let value: Option<f64> = config.get(name)?;
-        Ok(value.map_or(default, |value| value as usize))
-    };
-    let idle = config
-        .get::<Option<f64>>("idletimeout")?
-        .map_or(default.idle, |seconds| {
-            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
-        });
-    let limits = WebSocketLimits {
-        message: number("maxmessagesize", default.message)?,
-        queue: number("sendqueue", default.queue)?,
-        idle,
-        ping: idle / 2,
-        write,
-        ..default
-    };
-    Ok(Rc::new(ServerWebSockets {
-        service: Rc::new(LuauWebSockets::new(Rc::downgrade(script))),
-        origins: config.get("origins")?,
-        limits: Rc::new(limits),
-    }))
 }
 
 /// Starts to drain a server; the operation's value is how many connections had to be dropped.

@@ -2,7 +2,7 @@
 
 use std::{fmt, rc::Rc, time::Duration};
 
-use super::{host_modules::HostModules, serve::Ports};
+use super::{host_modules::HostModules, servers::Ports};
 use crate::engine::policy::Policy;
 
 /// Called with each error that no script caught.

@@ -8,8 +8,6 @@ pub mod server;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
     rc::{Rc, Weak},
 };
 
@@ -17,36 +15,16 @@ use event_listener::Event;
 use mlua::prelude::LuaResult;
 
 pub use self::outgoing::Outlet;
-use super::{Script, modules::WebSocketFunctions, raw_vm};
-use crate::engine::websocket::{
-    Ending, Incoming, Role, WebSocket, WebSocketService, frames, topics::Topics,
+use super::{Script, memory::beyond_the_limit, modules::WebSocketFunctions, raw_vm};
+use crate::engine::{
+    numbered::Numbered,
+    websocket::{Ending, Incoming, Role, WebSocket, WebSocketService, frames, topics::Topics},
 };
 
 /// The open WebSockets of a script, by number.
 #[derive(Default)]
 pub struct Sockets {
-    open: RefCell<HashMap<u64, Rc<OpenSocket>, BuildHasherDefault<NumberHasher>>>,
-}
-
-/// Spreads numbers that nobody but us gives out: each is one more than the last.
-#[derive(Default)]
-struct NumberHasher(u64);
-
-impl Hasher for NumberHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(self.0 << 8 | u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // The odd number of the golden ratio: the map looks at the highest bits and at the lowest.
-        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
+    open: RefCell<Numbered<Rc<OpenSocket>>>,
 }
 
 struct OpenSocket {
@@ -85,13 +63,6 @@ impl Sockets {
     pub fn socket(&self, number: u64) -> Option<Rc<WebSocket>> {
         let open = self.open.borrow();
         open.get(&number).map(|open| open.socket.clone())
-    }
-
-    /// Bytes that wait to be sent through the open one of this number.
-    pub fn unsent(&self, number: u64) -> usize {
-        let open = self.open.borrow();
-        let socket = open.get(&number).map(|open| &open.socket);
-        socket.map_or(0, |socket| socket.unsent())
     }
 
     /// Tells the servers of all that were opened by the script that it goes away.
@@ -166,13 +137,14 @@ impl WebSocketService for LuauWebSockets {
             kept = count;
             delivered
         });
+        if kept == 0 && delivered.is_some() {
+            return;
+        }
         let script = self.script.upgrade();
         let Some(open) = script.and_then(|script| script.sockets.get(number)) else {
             return;
         };
-        if kept > 0 {
-            open.arrived(kept);
-        }
+        open.arrived(kept);
         // The VM has no memory for it: what is lost may not go unnoticed.
         if delivered.is_none() {
             open.socket.close(frames::INTERNAL_ERROR, "");
@@ -184,15 +156,18 @@ impl WebSocketService for LuauWebSockets {
     }
 
     fn closed(&self, number: u64, ending: &Ending) {
+        let tell = |functions: &WebSocketFunctions, dropped: bool| {
+            let (reason, problem) = (ending.reason.as_str(), ending.problem.as_deref());
+            functions
+                .closed
+                .call::<()>((number, ending.code, reason, problem, dropped))
+        };
         self.call(|script, functions| {
             let open = script.sockets.open.borrow_mut().remove(&number);
-            let called = functions.closed.call::<()>((
-                number,
-                ending.code,
-                ending.reason.as_str(),
-                ending.problem.as_deref(),
-                ending.dropped,
-            ));
+            let called = tell(functions, ending.dropped).or_else(|_| {
+                // Those who wait for it must not wait for ever; the callbacks are queued.
+                beyond_the_limit(&script.lua()?, || tell(functions, true))
+            });
             if let Some(open) = open {
                 open.wake_receivers();
             }

@@ -50,6 +50,8 @@ fn no_pcall_xpcall_or_coroutine_saves_a_loop() {
         "setmetatable({}, { __index = function() while true do end end }).x()",
         "string.find(string.rep('a', 30000), '.-.-.-.-b')",
         "while true do require('@lute/task').spawn(function() end) end",
+        "local huge = table.create(1e6, 1) table.clear(huge) local json = require('@std/json')
+         pcall(json.serialize, table.create(1e5, huge)) note('after serialize')",
     ] {
         let notes = run(Duration::from_millis(50), body);
         assert!(!notes.is_empty(), "{body}");

@@ -19,6 +19,7 @@ mod installation;
 mod interrupt;
 mod limits;
 mod log;
+mod memory;
 mod network;
 mod peers;
 mod project;

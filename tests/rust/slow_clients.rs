@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::support::{Server, leaves_nothing, read_response, read_to_end, wait_until};
+use crate::support::{
+    Server, allow_descriptors, leaves_nothing, read_response, read_to_end, wait_until,
+};
 
 const HANDLER: &str =
     "return if request.path == '/large' then string.rep('x', 2 ^ 18) else 'prompt'";
@@ -29,19 +29,6 @@ fn assert_prompt(server: &Server) {
     assert_eq!(read_response(&mut prompt).1, "prompt");
     let took = began.elapsed();
     assert!(took < BORNE, "{took:?}");
-}
-
-/// Two sockets for each client are more than a process may have by default.
-fn allow_descriptors(count: u64) {
-    let limit = getrlimit(Resource::Nofile);
-    assert!(limit.maximum.is_none_or(|most| most >= count), "{limit:?}");
-    if limit.current.is_some_and(|now| now < count) {
-        let limit = Rlimit {
-            current: Some(count),
-            ..limit
-        };
-        setrlimit(Resource::Nofile, limit).unwrap();
-    }
 }
 
 fn begin(server: &Server, number: usize) -> TcpStream {

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
 /// How long a test waits for what must come.
@@ -239,6 +240,19 @@ pub fn stays_silent(stream: &mut TcpStream) -> bool {
         matches!(stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     silent
+}
+
+/// Lets this process, and those that it starts, have so many descriptors: more than a process may have by default.
+pub fn allow_descriptors(count: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    assert!(limit.maximum.is_none_or(|most| most >= count), "{limit:?}");
+    if limit.current.is_some_and(|now| now < count) {
+        let limit = Rlimit {
+            current: Some(count),
+            ..limit
+        };
+        setrlimit(Resource::Nofile, limit).unwrap();
+    }
 }
 
 /// Only this status comes, and the connection ends.

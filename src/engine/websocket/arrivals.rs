@@ -68,8 +68,22 @@ impl<'p> Arrivals<'p> {
         }
     }
 
+    /// Whether another frame may be taken in.
+    fn goes_on(&mut self) -> bool {
+        let used_up = self.reader.is_none() && self.input.is_empty();
+        if used_up || self.frames_left == 0 || self.end.is_some() || self.socket.is_full() {
+            return false;
+        }
+        self.frames_left -= 1;
+        true
+    }
+
     /// Reads on with tungstenite; none when there is nothing to hand on.
-    fn read(&mut self, reader: &mut Reader) -> Option<Message> {
+    fn read(&mut self) -> Option<Message> {
+        let (role, longest) = (self.socket.role(), self.socket.limits.message);
+        let readers = self.socket.engine().websocket_readers();
+        let reader = self.reader.take();
+        let mut reader = reader.unwrap_or_else(|| readers.take(role, longest));
         let mut unread = &*self.input;
         let read = {
             let mut output = self.socket.output.borrow_mut();
@@ -83,33 +97,45 @@ impl<'p> Arrivals<'p> {
         };
         let used = self.input.len() - unread.len();
         self.input = &mut mem::take(&mut self.input)[used..];
-        match read {
-            Ok(Some(Message::Close(frame))) => self.end = Some(End::Closed(frame)),
-            Err(violation) => self.end = Some(End::Violated(violation)),
+        let message = match read {
             // All of the input is used.
-            Ok(None) => self.frames_left = 0,
-            Ok(Some(message @ (Message::Text(_) | Message::Binary(_)))) => return Some(message),
+            Ok(None) => {
+                self.frames_left = 0;
+                None
+            }
+            Ok(Some(Message::Close(frame))) => {
+                self.end = Some(End::Closed(frame));
+                None
+            }
+            Ok(Some(message @ (Message::Text(_) | Message::Binary(_)))) => Some(message),
             // Pings are answered by the reader; that something came is all a pong says.
-            Ok(Some(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Ok(Some(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => None,
+            Err(violation) => {
+                self.end = Some(End::Violated(violation));
+                None
+            }
+        };
+        if !reader.is_free() {
+            self.reader = Some(reader);
+        } else if self.end.is_none() {
+            readers.put_back(role, reader);
         }
-        None
+        message
     }
 }
 
 impl Incoming for Arrivals<'_> {
     fn next(&mut self) -> Option<Data<'_>> {
-        let (role, longest) = (self.socket.role(), self.socket.limits.message);
-        let readers = self.socket.engine().websocket_readers();
+        // As browsers do: once our close frame is sent, messages are no longer wanted.
         let message = loop {
-            if self.frames_left == 0 || self.end.is_some() || self.socket.is_full() {
+            if !self.goes_on() {
                 return None;
             }
-            self.frames_left -= 1;
             if self.reader.is_none() {
-                match Front::of(role, longest, mem::take(&mut self.input)) {
+                let longest = self.socket.limits.message;
+                match Front::of(self.socket.role(), longest, mem::take(&mut self.input)) {
                     Front::Message(data, rest) => {
                         self.input = rest;
-                        // As browsers do: once our close frame is sent, messages are no longer wanted.
                         if self.socket.is_open() {
                             return Some(data);
                         }
@@ -119,21 +145,10 @@ impl Incoming for Arrivals<'_> {
                         self.end = Some(End::Violated(Violation::broken_text()));
                         continue;
                     }
-                    Front::Other(input) if input.is_empty() => return None,
                     Front::Other(input) => self.input = input,
                 }
             }
-            let mut reader = self
-                .reader
-                .take()
-                .unwrap_or_else(|| readers.take(role, longest));
-            let message = self.read(&mut reader);
-            if !reader.is_free() {
-                self.reader = Some(reader);
-            } else if self.end.is_none() {
-                readers.put_back(role, reader);
-            }
-            if let Some(message) = message.filter(|_| self.socket.is_open()) {
+            if let Some(message) = self.read().filter(|_| self.socket.is_open()) {
                 break message;
             }
         };

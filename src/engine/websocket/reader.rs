@@ -200,3 +200,6 @@ impl Write for Ends<'_, '_, '_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,7 +79,7 @@ pub fn walk(
     lua: &Lua,
     value: LuaValue,
     marker: LuaTable,
-    writer: &mut Writer,
+    writer: &mut Writer<'_>,
 ) -> LuaResult<Result<(), Problem>> {
     let mut outcome = Ok(());
     let noted = &mut outcome;
@@ -99,7 +99,7 @@ pub fn walk(
 unsafe fn write_value(
     state: *mut lua_State,
     marker: *const c_void,
-    writer: &mut Writer,
+    writer: &mut Writer<'_>,
 ) -> Result<(), Problem> {
     // SAFETY: as the module says; `write_table` says how many places it uses.
     unsafe {
@@ -130,7 +130,7 @@ fn type_name(kind: c_int) -> &'static str {
 unsafe fn write_table(
     state: *mut lua_State,
     marker: *const c_void,
-    writer: &mut Writer,
+    writer: &mut Writer<'_>,
 ) -> Result<(), Problem> {
     // SAFETY: as the module says. 2 places are used at each level, and `Writer::open` limits the levels.
     unsafe {
@@ -158,7 +158,7 @@ unsafe fn write_table(
 unsafe fn write_object(
     state: *mut lua_State,
     marker: *const c_void,
-    writer: &mut Writer,
+    writer: &mut Writer<'_>,
 ) -> Result<(), Problem> {
     // SAFETY: as the module says. 2 places are used at each level.
     unsafe {
@@ -191,7 +191,7 @@ unsafe fn write_object(
 unsafe fn write_list(
     state: *mut lua_State,
     marker: *const c_void,
-    writer: &mut Writer,
+    writer: &mut Writer<'_>,
 ) -> Result<(), Problem> {
     // SAFETY: as the module says. 2 places are used at each level.
     unsafe {

@@ -5,18 +5,26 @@ use std::rc::{Rc, Weak};
 use mlua::Value;
 use mlua::prelude::LuaValue;
 
-use super::Sockets;
+use super::{OpenSocket, Sockets};
 use crate::{
     engine::websocket::{Data, Sent},
     script::Script,
 };
 
 impl Sockets {
-    /// Sends a message through the WebSocket of this number. What `send` returns for that: the bytes that were taken, 1 for none; -1 when
-    /// they had to be queued; 0 when they were dropped, or there is no such WebSocket.
+    /// Sends a message through the WebSocket of this number. What `send` returns for that: the bytes that were taken, 1 for
+    /// none; -1 when they had to be queued; 0 when they were dropped, or there is no such WebSocket.
     pub(super) fn send(&self, number: u64, data: Data<'_>) -> i64 {
-        let open = self.get(number);
-        match open.map_or(Sent::Dropped, |open| open.socket.send(data)) {
+        match self.get(number) {
+            Some(open) => open.send(data),
+            None => 0,
+        }
+    }
+}
+
+impl OpenSocket {
+    fn send(&self, data: Data<'_>) -> i64 {
+        match self.socket.send(data) {
             Sent::Taken => data.bytes().len().max(1) as i64,
             Sent::Queued => -1,
             Sent::Dropped => 0,
@@ -43,8 +51,10 @@ impl Outlet {
     /// As [`Sockets::send`]; nothing when more waits already, or the runtime is gone. The VM is not used.
     pub fn send(&self, number: u64, data: Data<'_>) -> Option<i64> {
         let script = self.script.upgrade()?;
-        let unsent = script.sockets.unsent(number);
-        (unsent <= self.ahead).then(|| script.sockets.send(number, data))
+        let Some(open) = script.sockets.get(number) else {
+            return Some(0);
+        };
+        (open.socket.unsent() <= self.ahead).then(|| open.send(data))
     }
 }
 

@@ -6,3 +6,4 @@ mod proxy;
 mod servers;
 mod subject;
 mod system;
+mod websocket_servers;

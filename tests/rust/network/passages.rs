@@ -36,7 +36,7 @@ fn places(length: usize, count: usize) -> impl Iterator<Item = usize> {
 /// What is lost of TLS may be its end behind an answer that is whole.
 fn lose_the_rest(subject: &Subject, layer: Layer) {
     let (there, back) = subject.length(layer);
-    for place in places(there, 3) {
+    for place in places(layer.needed(there), 3) {
         let there = Passage::Lost(place);
         assert!(!subject.is_answered(layer, Network { there, ..FREE }));
     }
@@ -51,7 +51,7 @@ fn lose_the_rest(subject: &Subject, layer: Layer) {
 fn cut(subject: &Subject, layer: Layer) {
     let (there, back) = subject.length(layer);
     let count = if layer == Layer::Tls { 40 } else { usize::MAX };
-    for place in places(there, count) {
+    for place in places(layer.needed(there), count) {
         let there = Passage::Cut(place);
         assert!(
             !subject.is_answered(layer, Network { there, ..FREE }),
@@ -68,7 +68,7 @@ fn cut(subject: &Subject, layer: Layer) {
 
 fn reset(subject: &Subject, layer: Layer) {
     let (there, back) = subject.length(layer);
-    for place in places(there, 15) {
+    for place in places(layer.needed(there), 15) {
         let there = Passage::Reset(place);
         assert!(
             !subject.is_answered(layer, Network { there, ..FREE }),
@@ -85,7 +85,7 @@ fn reset(subject: &Subject, layer: Layer) {
 /// A request and the end of its client arrive together, an answer and the end of its server.
 fn hold_until_the_end(subject: &Subject, layer: Layer) {
     let held = Passage::HeldUntilTheEnd;
-    // Our client ends its side only when it gives up; TLS has its handshake to make.
+    // Our client ends its side only when it gives up; TLS and our WebSockets have a handshake to make.
     let there = subject.is_answered(
         layer,
         Network {
@@ -96,7 +96,8 @@ fn hold_until_the_end(subject: &Subject, layer: Layer) {
     let ends_its_side = matches!(layer, Layer::Server | Layer::WebSocket);
     assert_eq!(there, ends_its_side);
     let back = subject.is_answered(layer, Network { back: held, ..FREE });
-    assert_eq!(back, layer != Layer::Tls);
+    let waits = matches!(layer, Layer::Tls | Layer::WebSocketClient);
+    assert_eq!(back, !waits);
 }
 
 #[test]
@@ -232,5 +233,47 @@ fn websockets_outlive_resets() {
 fn websockets_take_data_that_comes_with_their_end() {
     survives(Layer::WebSocket, |subject| {
         hold_until_the_end(subject, Layer::WebSocket)
+    });
+}
+
+#[test]
+fn websockets_of_scripts_sit_out_delays() {
+    survives(Layer::WebSocketClient, |subject| {
+        delay(subject, Layer::WebSocketClient)
+    });
+}
+
+#[test]
+fn websockets_of_scripts_take_one_byte_at_a_time() {
+    survives(Layer::WebSocketClient, |subject| {
+        trickle(subject, Layer::WebSocketClient)
+    });
+}
+
+#[test]
+fn websockets_of_scripts_whose_rest_is_lost_end() {
+    survives(Layer::WebSocketClient, |subject| {
+        lose_the_rest(subject, Layer::WebSocketClient)
+    });
+}
+
+#[test]
+fn no_websocket_of_a_script_that_is_cut_at_any_byte_is_taken_for_whole() {
+    survives(Layer::WebSocketClient, |subject| {
+        cut(subject, Layer::WebSocketClient)
+    });
+}
+
+#[test]
+fn websockets_of_scripts_outlive_resets() {
+    survives(Layer::WebSocketClient, |subject| {
+        reset(subject, Layer::WebSocketClient)
+    });
+}
+
+#[test]
+fn websockets_of_scripts_whose_handshake_is_held_back_end() {
+    survives(Layer::WebSocketClient, |subject| {
+        hold_until_the_end(subject, Layer::WebSocketClient)
     });
 }

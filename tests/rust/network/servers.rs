@@ -14,10 +14,10 @@ use super::subject::{HASTE, Layer, Subject, survives};
 use crate::support::PATIENCE;
 
 /// What an error says of a server that is too late.
-const TIMED_OUT: &str = "timed out";
+pub const TIMED_OUT: &str = "timed out";
 
 /// A server that does `harm` to each of its clients; its thread ends with the test's process.
-fn server(harm: fn(TcpStream)) -> u16 {
+pub fn server(harm: fn(TcpStream)) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -41,12 +41,12 @@ fn refused(subject: &Subject, scheme: &str, harm: fn(TcpStream), why: &str) {
 }
 
 /// Reads until the client ends the connection.
-fn read_all(mut client: TcpStream) {
+pub fn read_all(mut client: TcpStream) {
     while client.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
 }
 
 /// Writes `start`, and then `more` until the client has had enough.
-fn pour(mut client: TcpStream, start: &[u8], more: &[u8]) {
+pub fn pour(mut client: TcpStream, start: &[u8], more: &[u8]) {
     let mut fine = client.write_all(start).is_ok();
     while fine {
         fine = client.write_all(more).is_ok();
@@ -154,14 +154,16 @@ fn a_server_that_closes_in_the_handshake_is_an_error() {
     });
 }
 
+/// Reads a little and resets the connection.
+pub fn reset(mut client: TcpStream) {
+    let _ = client.read(&mut [0; 10]);
+    SockRef::from(&client)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+}
+
 #[test]
 fn a_server_that_resets_is_an_error() {
-    fn reset(mut client: TcpStream) {
-        let _ = client.read(&mut [0; 10]);
-        SockRef::from(&client)
-            .set_linger(Some(Duration::ZERO))
-            .unwrap();
-    }
     survives(Layer::Client, |subject| refused(subject, "http", reset, ""));
     survives(Layer::Tls, |subject| refused(subject, "https", reset, ""));
 }

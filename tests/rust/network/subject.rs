@@ -20,7 +20,19 @@ pub enum Layer {
     Server,
     Client,
     WebSocket,
+    WebSocketClient,
     Tls,
+}
+
+impl Layer {
+    /// How many of `there` bytes, those that the connecting end sends, must come for the exchange to be whole: not the answer
+    /// to a server's close frame, which is the end of it already.
+    pub fn needed(self, there: usize) -> usize {
+        match self {
+            Self::WebSocketClient => there - frame(CLOSE, b"go").len(),
+            _ => there,
+        }
+    }
 }
 
 /// The process with both ends, and what it had open when it was new.
@@ -78,6 +90,19 @@ impl Subject {
         ))
     }
 
+    /// What a WebSocket of the script's to `port` comes to; with a `detail` of what it does.
+    pub fn conversed(&self, port: u16, patience: Duration, detail: &str) -> String {
+        let seconds = patience.as_secs_f64();
+        self.asked(&format!(
+            "/converse?timeout={seconds}&{detail}&url=ws://localhost:{port}/path"
+        ))
+    }
+
+    /// Bytes of memory that the process has of its own.
+    pub fn resident(&self) -> u64 {
+        self.process.memory()
+    }
+
     fn state(&self) -> State {
         let text = self.asked("/state");
         let mut numbers = text.split(' ').map(|number| number.parse().unwrap());
@@ -120,7 +145,7 @@ impl Subject {
         let stuck = match layer {
             Layer::Server | Layer::WebSocket => false,
             Layer::Client => network.there == held,
-            Layer::Tls => network.there == held || network.back == held,
+            Layer::WebSocketClient | Layer::Tls => network.there == held || network.back == held,
         };
         let patience = if loses || stuck { HASTE } else { PATIENCE };
         let target = servers[usize::from(layer == Layer::Tls)];
@@ -128,6 +153,10 @@ impl Subject {
         let outcome = match layer {
             Layer::Server => raw_exchange(proxy.port, patience),
             Layer::WebSocket => raw_websocket(proxy.port, patience),
+            Layer::WebSocketClient => match self.conversed(proxy.port, patience, "") {
+                outcome if outcome == CONVERSED => WHOLE.to_owned(),
+                outcome => outcome,
+            },
             Layer::Client => self.requested("http", proxy.port, patience),
             Layer::Tls => self.requested("https", proxy.port, patience),
         };
@@ -154,6 +183,9 @@ pub const HASTE: Duration = Duration::from_millis(800);
 
 /// The outcome when all goes well.
 const WHOLE: &str = "200 end POST /path the request's body";
+
+/// The outcome of a WebSocket of the script's when all goes well.
+pub const CONVERSED: &str = "one two 4000 end after 1 end";
 
 pub const FREE: Network = Network {
     there: Passage::Free,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     runtime::noting_in,
-    support::{PATIENCE, Script, Server, wait_until},
+    support::{PATIENCE, Script, Server, allow_descriptors, in_a_process_of_its_own, wait_until},
 };
 
 fn resident_kib(server: &Server) -> usize {
@@ -153,38 +153,85 @@ fn thousands_of_messages_at_once_are_handed_on_and_others_get_their_turn() {
 }
 
 #[test]
-fn subscribers_that_never_read_harm_nobody_else() {
+fn ten_of_a_thousand_subscribers_that_never_read_harm_nobody_else() {
+    in_a_process_of_its_own(
+        "websocket::load::ten_of_a_thousand_subscribers_that_never_read_harm_nobody_else",
+        ten_stuck_of_a_thousand,
+    );
+}
+
+fn ten_stuck_of_a_thousand() {
+    const STUCK: usize = 10;
+    const OTHERS: usize = 990;
+    const QUEUE: u64 = 300_000;
+    allow_descriptors(3000);
     let mut server = server(
         r#"sendqueue = 300000, open = function(ws) ws:subscribe("all") end,
-message = function(ws, message)
-	local reached = 0
-	for _ = 1, 100 do reached = ws:publish("all", string.rep("x", 10000)) end
-	print(reached)
-end"#,
+message = function(ws, message) print(running:publish("all", string.rep("x", 20000))) end"#,
     );
-    let stuck: Vec<_> = (0..10)
+    let stuck: Vec<_> = (0..STUCK)
         .map(|_| RawWebSocket::over(server.connect_with_small_buffer()))
         .collect();
-    let mut others: Vec<_> = (0..100).map(|_| RawWebSocket::open(&server)).collect();
-    let reading: Vec<_> = others
-        .drain(1..)
-        .map(|mut websocket| {
-            std::thread::spawn(move || {
-                for _ in 0..500 {
-                    assert_eq!(websocket.receive().1.len(), 10_000);
-                }
-            })
-        })
-        .collect();
-    for _ in 0..5 {
+    let mut others: Vec<_> = (0..OTHERS).map(|_| RawWebSocket::open(&server)).collect();
+    let before = server.memory();
+    let mut reached = STUCK + OTHERS;
+    // Until the queues of all that read nothing are full, and then a few more.
+    for round in 0..1000 {
         others[0].send(TEXT, b"go");
-        let reached: usize = server.next_line().parse().unwrap();
-        assert!(reached >= 99, "{reached}");
+        for websocket in &mut others {
+            assert_eq!(websocket.receive().1.len(), 20_000);
+        }
+        reached = server.next_line().parse().unwrap();
+        assert!(reached >= OTHERS, "{reached}");
+        if reached == OTHERS && round % 10 == 0 {
+            break;
+        }
     }
-    for thread in reading {
-        thread.join().unwrap();
-    }
+    assert_eq!(
+        reached, OTHERS,
+        "nobody else is dropped, and what is stuck is"
+    );
+    let grown = server.memory().saturating_sub(before);
+    let queues = STUCK as u64 * QUEUE;
+    assert!(grown < 2 * queues + (4 << 20), "{grown} bytes");
     drop(stuck);
+}
+
+#[test]
+fn ten_thousand_idle_websockets_are_kept_in_little_memory() {
+    in_a_process_of_its_own(
+        "websocket::load::ten_thousand_idle_websockets_are_kept_in_little_memory",
+        ten_thousand_idle,
+    );
+}
+
+fn ten_thousand_idle() {
+    const COUNT: usize = 10_000;
+    /// Bytes each: of the process's own memory, whatever the build's profile.
+    const EACH: u64 = 2560;
+    allow_descriptors(COUNT as u64 + 1000);
+    let mut server = server(
+        r#"idletimeout = 3600, open = function(ws) ws:subscribe("all") end,
+message = function(ws, message) print(message, running:stats().websockets) ws:send(message) end"#,
+    );
+    // Code and first tables are in memory then.
+    drop(
+        (0..50)
+            .map(|_| RawWebSocket::open(&server))
+            .collect::<Vec<_>>(),
+    );
+    let descriptors = server.descriptors();
+    let before = server.memory();
+    let mut idle: Vec<_> = (0..COUNT).map(|_| RawWebSocket::open(&server)).collect();
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown <= EACH * COUNT as u64, "{grown} bytes");
+    for place in [0, COUNT / 2, COUNT - 1] {
+        idle[place].send(TEXT, b"here");
+        assert_eq!(server.next_line(), format!("here\t{COUNT}"));
+        assert_eq!(idle[place].receive(), (TEXT, b"here".to_vec()));
+    }
+    drop(idle);
+    wait_until("nothing is left", || server.descriptors() <= descriptors);
 }
 
 #[test]

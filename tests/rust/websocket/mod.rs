@@ -4,7 +4,7 @@ mod closing;
 mod framing;
 mod handshake;
 mod load;
-mod opening;
+pub mod opening;
 pub mod raw;
 mod sending;
 mod ways;
