@@ -22,7 +22,7 @@ use super::{
     interrupt::Interrupt,
     memory::{beyond_the_limit, collect},
     natives::Natives,
-    numbered::{Numbered, PLACES},
+    places::{PLACES, Places},
     plain_message,
 };
 use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
@@ -46,7 +46,7 @@ pub enum HandedOver {
 pub struct Scheduler {
     engine: Rc<Engine>,
     interrupt: Rc<Interrupt>,
-    operations: RefCell<Numbered<Operation>>,
+    operations: RefCell<Places<Operation>>,
     ended: RefCell<VecDeque<(u64, Outcome)>>,
     /// Coroutines are queued in Luau.
     queued: Cell<bool>,

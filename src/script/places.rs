@@ -1,4 +1,4 @@
-//! Things by number.
+//! Things by numbers whose places are small.
 
 /// Bits of a number that name its place; the others count how often the place was used.
 const PLACE_BITS: u32 = 26;
@@ -11,7 +11,7 @@ const USES: u64 = 1 << (53 - PLACE_BITS);
 
 /// Things, each with a number that names no other. Its place is a small one, which is used again: Luau keeps what belongs to
 /// it in an array, where a table by ever new numbers would be built anew all the time.
-pub struct Numbered<T> {
+pub struct Places<T> {
     places: Vec<Place<T>>,
     free: Vec<usize>,
 }
@@ -21,7 +21,7 @@ struct Place<T> {
     content: Option<T>,
 }
 
-impl<T> Default for Numbered<T> {
+impl<T> Default for Places<T> {
     fn default() -> Self {
         Self {
             places: Vec::new(),
@@ -30,7 +30,7 @@ impl<T> Default for Numbered<T> {
     }
 }
 
-impl<T> Numbered<T> {
+impl<T> Places<T> {
     /// Adds what `make` makes for its number.
     pub fn insert(&mut self, make: impl FnOnce(u64) -> T) -> u64 {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_place_is_used_again_but_its_number_is_not() {
-        let mut things = Numbered::default();
+        let mut things = Places::default();
         let first = things.insert(|number| number);
         let second = things.insert(|_| 7);
         assert_eq!((first % PLACES, second % PLACES), (0, 1));
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn every_number_is_a_whole_one_in_luau() {
-        let mut things = Numbered::default();
+        let mut things = Places::default();
         let first = things.insert(drop);
         things.places[0].uses = USES - 1;
         things.places[0].content = None;
