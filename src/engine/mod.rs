@@ -14,6 +14,7 @@
 //! - [`websocket`]: what a connection can become; `lingering`: its last moments
 //! - [`client`]: sends a request; [`dialer`]: connects to a host, through proxies and with TLS; [`pool`]: keeps connections for
 //!   the next one
+//! - [`numbered`]: tables by number
 //! - [`policy`]: where a program may connect to and listen; [`quota`]: how many connections it may have
 
 pub mod answer;
@@ -32,6 +33,7 @@ pub mod limits;
 mod lingering;
 pub mod listener;
 pub mod measures;
+pub mod numbered;
 pub mod observed;
 pub mod policy;
 mod poller;

@@ -22,10 +22,9 @@ use super::{
     interrupt::Interrupt,
     memory::{beyond_the_limit, collect},
     natives::Natives,
-    number_map::NumberMap,
     plain_message,
 };
-use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
+use crate::engine::{Engine, numbered::Numbered, timers::TimerKey, timers::deadline_after};
 
 /// Makes the Luau values of an operation's result, once it is delivered.
 pub type Delivery = Box<dyn FnOnce(&Lua) -> LuaResult<LuaMultiValue>>;
@@ -47,7 +46,7 @@ pub struct Scheduler {
     engine: Rc<Engine>,
     interrupt: Rc<Interrupt>,
     counter: Cell<u64>,
-    operations: RefCell<NumberMap<Operation>>,
+    operations: RefCell<Numbered<Operation>>,
     ended: RefCell<VecDeque<(u64, Outcome)>>,
     /// Coroutines are queued in Luau.
     queued: Cell<bool>,

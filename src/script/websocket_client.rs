@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
     rc::{Rc, Weak},
     time::Duration,
 };
@@ -19,6 +18,7 @@ use crate::engine::{
     client::{ClientOptions, ClientTimeouts},
     dialer::basic_credentials,
     limits::WebSocketLimits,
+    numbered::Numbered,
     service::Remote,
     websocket::{
         Pump, PumpOptions, Role, Upgrade,
@@ -36,8 +36,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub struct Clients {
     /// Those whose script does not know them yet.
-    opened: RefCell<HashMap<u64, Begun>>,
-    running: RefCell<HashMap<u64, Task<()>>>,
+    opened: RefCell<Numbered<Begun>>,
+    running: RefCell<Numbered<Task<()>>>,
 }
 
 struct Begun {
