@@ -7,12 +7,16 @@ use std::{
 };
 
 use mlua::IntoLuaMulti;
-use mlua::prelude::{Lua, LuaResult, LuaString, LuaTable, LuaValue};
+use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaString, LuaTable, LuaValue};
 use smol::Task;
 use url::Position;
 
 use super::{
-    Script, natives::Natives, request_options, scheduler::Delivery, websocket::LuauWebSockets,
+    Script,
+    natives::Natives,
+    raw_vm, request_options,
+    scheduler::Delivery,
+    websocket::{LuauWebSockets, Outlet},
 };
 use crate::engine::{
     client::{ClientOptions, ClientTimeouts},
@@ -93,6 +97,9 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
             _ => None,
         };
         Ok(number.is_some_and(|number| begin(script, number)))
+    })?;
+    natives.set("sender", |script, rest: LuaFunction| {
+        raw_vm::sender(&script.lua()?, Outlet::new(script, SEND_AHEAD), rest)
     })?;
     natives.set("crowded", |script, number: u64| {
         let socket = script.sockets.socket(number);
