@@ -10,6 +10,21 @@ mod system;
 
 pub use self::system::{Events, Poller};
 
+#[cfg(unix)]
+pub use std::os::fd::{AsFd as AsSource, BorrowedFd as BorrowedSource, RawFd as RawSource};
+#[cfg(windows)]
+pub use std::os::windows::io::{
+    AsSocket as AsSource, BorrowedSocket as BorrowedSource, RawSocket as RawSource,
+};
+
+/// The number that the system knows a socket by.
+pub fn raw(source: &impl AsSource) -> RawSource {
+    #[cfg(unix)]
+    return std::os::fd::AsRawFd::as_raw_fd(&source.as_fd());
+    #[cfg(windows)]
+    return std::os::windows::io::AsRawSocket::as_raw_socket(&source.as_socket());
+}
+
 /// The key that a poller keeps for itself.
 pub const OWN_KEY: usize = usize::MAX;
 

@@ -16,7 +16,6 @@ use std::{
     future::poll_fn,
     io,
     num::NonZeroUsize,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     rc::Rc,
     sync::{
         Arc,
@@ -29,7 +28,7 @@ use std::{
 
 use slab::Slab;
 
-use super::poller::{Event, Events, Interest, Poller};
+use super::poller::{AsSource, BorrowedSource, Event, Events, Interest, Poller, RawSource, raw};
 
 /// Events taken from the poller at once.
 const BATCH: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -76,11 +75,10 @@ impl Reactor {
     ///
     /// # Errors
     /// When the system refuses the registration (no memory, too many watches).
-    pub fn watch<S: AsFd>(self: &Rc<Self>, source: S) -> io::Result<Watched<S>> {
+    pub fn watch<S: AsSource>(self: &Rc<Self>, source: S) -> io::Result<Watched<S>> {
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
-        let descriptor = source.as_fd().as_raw_fd();
-        let slot = Slot::new(descriptor, generation);
+        let slot = Slot::new(raw(&source), generation);
         let index = self.slots.borrow_mut().insert(slot);
         let watched = Watched {
             source,
@@ -97,6 +95,7 @@ impl Reactor {
     }
 
     /// The poller's own descriptor, for another reactor to wait on: readable when a socket has something to do.
+    #[cfg(unix)]
     pub fn descriptor(self: &Rc<Self>) -> PollerDescriptor {
         PollerDescriptor(self.poller.clone())
     }
@@ -149,13 +148,13 @@ impl Reactor {
 }
 
 /// A socket in the reactor; leaves it before it is closed.
-pub struct Watched<S: AsFd> {
+pub struct Watched<S: AsSource> {
     source: S,
     reactor: Rc<Reactor>,
     index: usize,
 }
 
-impl<S: AsFd> Watched<S> {
+impl<S: AsSource> Watched<S> {
     /// The socket itself.
     pub fn get(&self) -> &S {
         &self.source
@@ -209,7 +208,7 @@ impl<S: AsFd> Watched<S> {
     }
 }
 
-impl<S: AsFd> Drop for Watched<S> {
+impl<S: AsSource> Drop for Watched<S> {
     fn drop(&mut self) {
         let slot = self.reactor.slots.borrow_mut().remove(self.index);
         if slot.attached {
@@ -221,7 +220,7 @@ impl<S: AsFd> Drop for Watched<S> {
 
 /// What is known of one watched socket.
 struct Slot {
-    descriptor: RawFd,
+    descriptor: RawSource,
     generation: u32,
     attached: bool,
     hung_up: bool,
@@ -241,7 +240,7 @@ struct Side {
 }
 
 impl Slot {
-    fn new(descriptor: RawFd, generation: u32) -> Self {
+    fn new(descriptor: RawSource, generation: u32) -> Self {
         let read = Side {
             interested: true,
             ..Side::default()
@@ -275,9 +274,9 @@ impl Slot {
         }
     }
 
-    fn descriptor(&self) -> BorrowedFd<'_> {
+    fn descriptor(&self) -> BorrowedSource<'_> {
         // SAFETY: a slot lives inside the life of its `Watched`, which owns the open descriptor.
-        unsafe { BorrowedFd::borrow_raw(self.descriptor) }
+        unsafe { BorrowedSource::borrow_raw(self.descriptor) }
     }
 
     fn attach(&mut self, poller: &Poller, key: usize) -> io::Result<()> {
@@ -342,10 +341,12 @@ fn index_of(key: usize) -> usize {
 }
 
 /// The descriptor of a reactor's poller; see [`Reactor::descriptor`].
+#[cfg(unix)]
 pub struct PollerDescriptor(Arc<Poller>);
 
-impl AsFd for PollerDescriptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+#[cfg(unix)]
+impl AsSource for PollerDescriptor {
+    fn as_fd(&self) -> BorrowedSource<'_> {
         self.0.as_fd()
     }
 }

@@ -1,16 +1,13 @@
 //! `polling`, for systems without epoll.
 #![allow(unsafe_code)]
 
-use std::{
-    io,
-    num::NonZeroUsize,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
-    time::Duration,
-};
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
+use std::{io, num::NonZeroUsize, time::Duration};
 
 use polling::PollMode;
 
-use super::{Event, Interest};
+use super::{BorrowedSource, Event, Interest, raw};
 
 /// The system's poller.
 pub struct Poller(polling::Poller);
@@ -50,17 +47,14 @@ impl Poller {
     /// When the system refuses (no memory, too many watches).
     pub fn add(
         &self,
-        descriptor: BorrowedFd<'_>,
+        descriptor: BorrowedSource<'_>,
         key: usize,
         interest: Interest,
     ) -> io::Result<()> {
         // SAFETY: the reactor's `Watched::drop` deletes a descriptor before it is closed.
         unsafe {
-            self.0.add_with_mode(
-                descriptor.as_raw_fd(),
-                event(key, interest),
-                PollMode::Level,
-            )
+            self.0
+                .add_with_mode(raw(&descriptor), event(key, interest), PollMode::Level)
         }
     }
 
@@ -70,7 +64,7 @@ impl Poller {
     /// As [`Self::add`].
     pub fn modify(
         &self,
-        descriptor: BorrowedFd<'_>,
+        descriptor: BorrowedSource<'_>,
         key: usize,
         interest: Interest,
     ) -> io::Result<()> {
@@ -82,7 +76,7 @@ impl Poller {
     ///
     /// # Errors
     /// When it is not in.
-    pub fn delete(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    pub fn delete(&self, descriptor: BorrowedSource<'_>) -> io::Result<()> {
         self.0.delete(descriptor)
     }
 
@@ -104,6 +98,7 @@ impl Poller {
     }
 }
 
+#[cfg(unix)]
 impl AsFd for Poller {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
