@@ -26,7 +26,7 @@ impl Closing {
     }
 
     /// When the wait for the answer is over, if the other end has taken nothing of what waits since `stuck`.
-    pub(super) fn due(self, stuck: Option<Instant>) -> Instant {
+    pub(super) fn due(&self, stuck: Option<Instant>) -> Instant {
         let since = stuck.map_or(self.since, |stuck| stuck.max(self.since));
         deadline_after(since, self.patience).min(self.latest)
     }

@@ -96,6 +96,8 @@ impl Pump {
         self.service.clone().opened(&self.socket);
         let (ending, way) = poll_fn(|context| self.poll_open(context)).await;
         self.report(&ending);
+        // What lives until the end would be part of the task from its beginning.
+        drop(ending);
         self.reader = None;
         self.input = Vec::new();
         if way == Way::Together {

@@ -11,8 +11,8 @@ pub(super) struct Times {
     pinged: bool,
     /// Since when the other end has taken nothing of what waits.
     stuck: Option<Instant>,
-    /// Its close frame is awaited.
-    closing: Option<Closing>,
+    /// Its close frame is awaited. Boxed: an open WebSocket, which may be one of many, has none.
+    closing: Option<Box<Closing>>,
 }
 
 /// What is late.
@@ -75,7 +75,7 @@ impl Times {
 
     /// Our close frame is the last of `unsent` bytes.
     pub(super) fn closing(&mut self, now: Instant, unsent: usize, limits: &WebSocketLimits) {
-        self.closing = Some(Closing::new(now, unsent, limits));
+        self.closing = Some(Box::new(Closing::new(now, unsent, limits)));
     }
 
     /// When something will be late.
@@ -87,17 +87,16 @@ impl Times {
         };
         let due = deadline_after(self.heard, silence);
         let stuck = self.stuck.map(|since| deadline_after(since, limits.write));
-        let closing = self.closing.map(|closing| closing.due(self.stuck));
+        let closing = self.closing.as_ref();
+        let closing = closing.map(|closing| closing.due(self.stuck));
         stuck.into_iter().chain(closing).fold(due, Instant::min)
     }
 
     /// What must be late for the connection to end, or to be asked about; first what counts most.
     pub(super) fn late(&self, now: Instant, limits: &WebSocketLimits) -> Option<Late> {
         let late = |since: Instant, time| now.saturating_duration_since(since) >= time;
-        if self
-            .closing
-            .is_some_and(|closing| closing.due(self.stuck) <= now)
-        {
+        let closing = self.closing.as_ref();
+        if closing.is_some_and(|closing| closing.due(self.stuck) <= now) {
             return Some(Late::Close);
         }
         if self.stuck.is_some_and(|since| late(since, limits.write)) {
