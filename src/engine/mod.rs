@@ -47,6 +47,7 @@ mod upload;
 pub mod websocket;
 
 use std::{
+    cell::Cell,
     future::Future,
     io,
     pin::pin,
@@ -75,6 +76,8 @@ pub struct Engine {
     clock: Clock,
     connections: Rc<Quota>,
     websocket_readers: Readers,
+    /// When the tasks that run have to leave the thread to its owner.
+    turn_end: Cell<Option<Instant>>,
 }
 
 impl Engine {
@@ -92,6 +95,7 @@ impl Engine {
             clock: Clock::default(),
             connections: Rc::default(),
             websocket_readers: Readers::default(),
+            turn_end: Cell::default(),
         }))
     }
 
@@ -156,6 +160,7 @@ impl Engine {
 
     /// Runs the tasks that are ready, until `limit` if there is one. Whether some may be left.
     pub fn run_tasks(&self, limit: Option<Instant>) -> bool {
+        self.turn_end.set(limit);
         for _ in 0..TASKS_PER_TURN {
             if !self.executor.try_tick() {
                 return false;
@@ -165,6 +170,13 @@ impl Engine {
             }
         }
         true
+    }
+
+    /// Whether a task that has done something and could go on at once should let others have the thread: the limit of
+    /// [`Self::run_tasks`] is over.
+    pub fn is_time_up(&self) -> bool {
+        let end = self.turn_end.get();
+        end.is_some_and(|end| Instant::now() >= end)
     }
 
     /// Waits for a task that is ready and runs it: for an executor in which this one is nested.

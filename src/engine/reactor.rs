@@ -11,6 +11,8 @@
 //! keeps that promise: it owns the socket, and its `drop` removes the slot first.
 #![allow(unsafe_code)]
 
+mod wakers;
+
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
@@ -18,17 +20,16 @@ use std::{
     num::NonZeroUsize,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
-    thread::{self, ThreadId},
+    sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use polling::{Event, Events, PollMode, Poller};
 use slab::Slab;
+
+use self::wakers::Alarm;
+pub use self::wakers::Wakeup;
 
 /// Events taken from the poller at once.
 const BATCH: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -58,10 +59,7 @@ impl Reactor {
     /// When the system has no descriptor left for the poller.
     pub fn new() -> io::Result<Rc<Self>> {
         let poller = Arc::new(Poller::new()?);
-        let alarm = Arc::new(Alarm {
-            poller: poller.clone(),
-            armed: AtomicBool::new(false),
-        });
+        let alarm = Arc::new(Alarm::new(poller.clone()));
         Ok(Rc::new(Self {
             poller,
             alarm,
@@ -102,11 +100,7 @@ impl Reactor {
 
     /// A wakeup that ends [`Self::turn`]'s wait, or the next one's, and remembers that it was called.
     pub fn wakeup(&self) -> Arc<Wakeup> {
-        Arc::new(Wakeup {
-            woken: AtomicBool::new(true),
-            thread: thread::current().id(),
-            poller: self.poller.clone(),
-        })
+        Arc::new(Wakeup::new(self.poller.clone()))
     }
 
     /// A waker that ends [`Self::turn`]'s wait when it is called from another thread.
@@ -116,7 +110,7 @@ impl Reactor {
 
     /// From here until the next [`Self::turn`] has waited, a call of the alarm ends that wait.
     pub fn arm(&self) {
-        self.alarm.armed.store(true, Ordering::SeqCst);
+        self.alarm.arm();
     }
 
     /// Waits for events, at most `timeout` (for ever with `None`), and wakes the tasks they concern.
@@ -127,7 +121,7 @@ impl Reactor {
         let mut events = self.events.borrow_mut();
         events.clear();
         let waited = self.poller.wait(&mut events, timeout);
-        self.alarm.armed.store(false, Ordering::SeqCst);
+        self.alarm.disarm();
         waited?;
         for event in events.iter() {
             let mut slots = self.slots.borrow_mut();
@@ -346,58 +340,5 @@ pub struct PollerDescriptor(Arc<Poller>);
 impl AsFd for PollerDescriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
-    }
-}
-
-/// Wakes whoever runs the reactor; see [`Reactor::wakeup`]. It begins as woken.
-pub struct Wakeup {
-    woken: AtomicBool,
-    thread: ThreadId,
-    poller: Arc<Poller>,
-}
-
-impl Wakeup {
-    /// Whether it was called since this was last asked.
-    pub fn take(&self) -> bool {
-        self.woken.swap(false, Ordering::SeqCst)
-    }
-
-    /// Whether it was called and not taken yet.
-    pub fn is_set(&self) -> bool {
-        self.woken.load(Ordering::SeqCst)
-    }
-}
-
-impl Wake for Wakeup {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let set = self.woken.swap(true, Ordering::SeqCst);
-        // The reactor's own thread looks before it waits.
-        if !set && thread::current().id() != self.thread {
-            // It fails only when the poller is gone, and then nobody waits.
-            let _ = self.poller.notify();
-        }
-    }
-}
-
-/// Ends the poller's wait, only while there is one: a wake from the runtime's own thread costs no system call.
-struct Alarm {
-    poller: Arc<Poller>,
-    armed: AtomicBool,
-}
-
-impl Wake for Alarm {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.armed.swap(false, Ordering::SeqCst) {
-            // It fails only when the poller is gone, and then nobody waits.
-            let _ = self.poller.notify();
-        }
     }
 }

@@ -146,6 +146,9 @@ impl Pump {
             if let Some(end) = end {
                 return Poll::Ready(end);
             }
+            if self.socket.engine().is_time_up() {
+                break;
+            }
         }
         context.waker().wake_by_ref();
         Poll::Pending
@@ -232,6 +235,9 @@ impl Pump {
                 // Pings are answered by the reader; that something came is all a pong says.
                 Ok(Some(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Err(violation) => return Some(self.violated(violation)),
+            }
+            if self.socket.engine().is_time_up() {
+                return None;
             }
         }
         None
