@@ -2,7 +2,8 @@
 //! Rust program can use it alone; that is how it is tested and measured.
 //!
 //! - [`Engine`]: what everything on the thread shares
-//! - [`reactor`]: readiness of sockets; [`timers`]: deadlines; [`deadlines`]: those of connections; [`buffers`]: the shared read and write buffers
+//! - [`reactor`]: readiness of sockets; [`timers`]: deadlines; [`deadlines`]: those of connections; [`clock`]: the time of a turn;
+//!   [`buffers`]: the shared read and write buffers
 //! - [`socket`]: a non-blocking socket in the reactor; [`transport`]: what a connection's bytes go through
 //! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted; [`counters`]: what is
 //!   counted
