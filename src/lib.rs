@@ -37,7 +37,9 @@ pub mod testing;
 pub mod wire;
 
 pub use engine::policy::{Policy, PolicyError};
-pub use runtime::{Builder, Error, Installation, Runtime, Scripts, Stats, Status, install};
+pub use runtime::{Builder, Error, Runtime, Scripts, Stats, Status};
+#[cfg(unix)]
+pub use runtime::{Installation, install};
 pub use script::{
     calls::Call,
     host_modules::HostModule,

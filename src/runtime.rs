@@ -8,6 +8,7 @@
 mod async_h1;
 mod builder;
 mod error;
+#[cfg(unix)]
 mod installation;
 mod scripts;
 mod stats;
@@ -22,13 +23,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::{
-    builder::Builder,
-    error::Error,
-    installation::{Installation, install},
-    scripts::Scripts,
-    stats::Stats,
-};
+#[cfg(unix)]
+pub use self::installation::{Installation, install};
+pub use self::{builder::Builder, error::Error, scripts::Scripts, stats::Stats};
 use crate::script::{contained::contained, settings::Settings};
 
 /// Runs Luau scripts that use the network, on the thread it was made on.

@@ -152,25 +152,25 @@ pub fn all() -> Vec<Load> {
             "ws-64b",
             "WebSocket echo of 64 B, one in flight on each of 64",
             echo(64, 1),
-            websocket_rows(),
+            websocket_echo_rows(),
         ),
         load(
             "ws-64b-16",
             "WebSocket echo of 64 B, 16 in flight on each of 64",
             echo(64, 16),
-            websocket_rows(),
+            websocket_echo_rows(),
         ),
         load(
             "ws-16k",
             "WebSocket echo of 16 KiB, one in flight on each of 64",
             echo(16 * 1024, 1),
-            websocket_rows(),
+            websocket_echo_rows(),
         ),
         load(
             "ws-16k-16",
             "WebSocket echo of 16 KiB, 16 in flight on each of 64",
             echo(16 * 1024, 16),
-            websocket_rows(),
+            websocket_echo_rows(),
         ),
         load(
             "publish",
@@ -228,6 +228,8 @@ const ASYNC_H1_LUAU: (&str, Peer) = ("async-h1-luau", Peer::AsyncH1Luau);
 const NODE: (&str, Peer) = ("node", Peer::Node);
 const NGINX_LUA: (&str, Peer) = ("nginx-lua", Peer::NginxLua);
 
+const LUNE: (&str, Peer) = ("lune", Peer::Lune);
+
 const EVERYBODY: &[(&str, Peer)] = &[
     FLOOR,
     OURS,
@@ -237,13 +239,22 @@ const EVERYBODY: &[(&str, Peer)] = &[
     ASYNC_H1_LUAU,
     NODE,
     NGINX_LUA,
+    LUNE,
 ];
 
 /// Those that lose no pipelined request: async-h1 makes its buffered reader anew for each one.
-const PIPELINING: &[(&str, Peer)] = &[FLOOR, OURS, HYPER, HYPER_LUAU, NODE, NGINX_LUA];
+const PIPELINING: &[(&str, Peer)] = &[FLOOR, OURS, HYPER, HYPER_LUAU, NODE, NGINX_LUA, LUNE];
 
 /// Those whose handler is a script.
-const SCRIPTED: &[(&str, Peer)] = &[FLOOR, OURS, HYPER_LUAU, ASYNC_H1_LUAU, NODE, NGINX_LUA];
+const SCRIPTED: &[(&str, Peer)] = &[
+    FLOOR,
+    OURS,
+    HYPER_LUAU,
+    ASYNC_H1_LUAU,
+    NODE,
+    NGINX_LUA,
+    LUNE,
+];
 
 fn load(name: &'static str, title: &'static str, work: Work, rows: Vec<Row>) -> Load {
     Load {
@@ -315,6 +326,12 @@ fn websocket_rows() -> Vec<Row> {
         ),
         row("lute-net", Peer::LuteNet, Variant::Usual, "websocket-floor"),
     ]
+}
+
+fn websocket_echo_rows() -> Vec<Row> {
+    let mut rows = websocket_rows();
+    rows.push(row("lune", Peer::Lune, Variant::Usual, "websocket-floor"));
+    rows
 }
 
 fn client_rows(name: &'static str, floor: Peer) -> Vec<Row> {

@@ -60,6 +60,9 @@ struct Options {
     /// The lute-net to measure [default: the one beside this program]
     #[arg(long, value_name = "PATH")]
     lute_net: Option<PathBuf>,
+    /// A Lune to measure as well (`cargo install lune --version 0.11.1`); without, its rows are left out
+    #[arg(long, value_name = "PATH")]
+    lune: Option<PathBuf>,
     /// Print the names of loads and rows, and stop
     #[arg(long)]
     list: bool,
@@ -79,7 +82,11 @@ fn main() -> ExitCode {
 }
 
 fn benchmark(options: Options) -> Result<ExitCode> {
-    let loads = Selection::new(&options.only, &options.skip)?.apply(loads::all());
+    let mut skip = options.skip;
+    if options.lune.is_none() {
+        skip.push("lune".to_owned());
+    }
+    let loads = Selection::new(&options.only, &skip)?.apply(loads::all());
     if options.list {
         for load in &loads {
             let rows: Vec<_> = load.rows.iter().map(|row| row.name).collect();
@@ -101,7 +108,7 @@ fn benchmark(options: Options) -> Result<ExitCode> {
         bail!("--rounds must be at least 1, --seconds between 0.05 and 3600");
     }
     process::raise_descriptor_limit()?;
-    let tools = Tools::new(lute_net(options.lute_net)?)?;
+    let tools = Tools::new(lute_net(options.lute_net)?, options.lune)?;
     let cores = process::Cores::choose()?;
 
     println!("{}", report::machine(&cores, &plan));

@@ -25,6 +25,8 @@ pub enum Peer {
     AsyncH1Luau,
     Node,
     NginxLua,
+    /// Another runtime for Luau, where one was given.
+    Lune,
     /// A client: blocking write and read.
     RawClient,
     /// A client: the load generator.
@@ -44,15 +46,17 @@ pub enum Service {
 /// Programs and files that commands are made of.
 pub struct Tools {
     lute_net: PathBuf,
+    lune: Option<PathBuf>,
     this: PathBuf,
     sources: PathBuf,
     scratch: TempDir,
 }
 
 impl Tools {
-    pub fn new(lute_net: PathBuf) -> Result<Self> {
+    pub fn new(lute_net: PathBuf, lune: Option<PathBuf>) -> Result<Self> {
         Ok(Self {
             lute_net,
+            lune,
             this: std::env::current_exe().context("the path of this program")?,
             sources: PathBuf::from(env!("CARGO_MANIFEST_DIR")),
             scratch: TempDir::with_prefix("lute-net-benches-").context("no temporary folder")?,
@@ -119,8 +123,18 @@ impl Tools {
                     certificate.as_ref(),
                 )?)
             }
+            (Peer::Lune, Service::Http(handler)) => self.lune_server(handler.name(), port)?,
+            (Peer::Lune, Service::WebSocketEcho) => self.lune_server("websocket", port)?,
             (peer, _) => bail!("{peer:?} does not offer this service"),
         };
+        Ok(command)
+    }
+
+    fn lune_server(&self, handler: &str, port: u16) -> Result<Command> {
+        let lune = self.lune.as_ref().context("--lune was not given")?;
+        let mut command = quiet(Command::new(lune));
+        command.arg("run").arg(self.script("lune.luau"));
+        command.arg(port.to_string()).arg(handler);
         Ok(command)
     }
 

@@ -4,4 +4,6 @@ pub mod cuts;
 pub mod exchange;
 pub mod heads;
 pub mod hyper_server;
+pub mod memory;
 pub mod requests;
+pub mod websockets;

@@ -4,9 +4,12 @@ mod log;
 mod new;
 mod run;
 mod setup;
+#[cfg_attr(not(unix), path = "signals_polled.rs")]
 mod signals;
 mod test;
+#[cfg_attr(not(unix), path = "watch_missing.rs")]
 mod watch;
+#[cfg_attr(not(unix), path = "workers_missing.rs")]
 mod workers;
 
 use std::{io, path::PathBuf, process::ExitCode};

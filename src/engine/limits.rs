@@ -81,10 +81,11 @@ pub struct WebSocketLimits {
     pub idle: Duration,
     /// How long the other end may take nothing of what waits: 60 s, then the connection is ended.
     pub write: Duration,
+    /// How long the other end has for its close frame after ours: 10 s.
+    pub close: Duration,
+    /// Bytes in a second that the other end must take of what waits before our close frame: [`SLOWEST_BODY`].
+    pub slowest: u64,
 }
-
-/// How long the other end has for its close frame after ours.
-pub const CLOSE_HANDSHAKE: Duration = Duration::from_secs(10);
 
 impl Default for WebSocketLimits {
     fn default() -> Self {
@@ -95,6 +96,8 @@ impl Default for WebSocketLimits {
             ping: Duration::from_secs(60),
             idle: Duration::from_secs(120),
             write: Duration::from_secs(60),
+            close: Duration::from_secs(10),
+            slowest: SLOWEST_BODY,
         }
     }
 }

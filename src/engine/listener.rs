@@ -182,7 +182,8 @@ fn is_socket(path: &Path) -> io::Result<bool> {
     Ok(std::fs::symlink_metadata(path)?.file_type().is_socket())
 }
 
+/// It can't be told from a file, so nothing is taken over.
 #[cfg(not(unix))]
 fn is_socket(_: &Path) -> io::Result<bool> {
-    Ok(true)
+    Ok(false)
 }

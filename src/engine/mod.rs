@@ -2,8 +2,8 @@
 //! Rust program can use it alone; that is how it is tested and measured.
 //!
 //! - [`Engine`]: what everything on the thread shares
-//! - [`reactor`]: readiness of sockets; [`timers`]: deadlines; [`deadlines`]: those of connections; [`clock`]: the time of a turn;
-//!   [`buffers`]: the shared read and write buffers
+//! - [`reactor`]: readiness of sockets, by the system's `poller`; [`timers`]: deadlines; [`deadlines`]: those of connections;
+//!   [`clock`]: the time of a turn; [`buffers`]: the shared read and write buffers
 //! - [`socket`]: a non-blocking socket in the reactor; [`transport`]: what a connection's bytes go through
 //! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted; [`counters`]: what is
 //!   counted
@@ -15,6 +15,7 @@
 //! - [`websocket`]: what a connection can become; `lingering`: its last moments
 //! - [`client`]: sends a request; [`dialer`]: connects to a host, through proxies and with TLS; [`pool`]: keeps connections for
 //!   the next one
+//! - [`numbered`]: tables by number
 //! - [`policy`]: where a program may connect to and listen; [`quota`]: how many connections it may have
 
 pub mod answer;
@@ -33,8 +34,10 @@ pub mod limits;
 mod lingering;
 pub mod listener;
 pub mod measures;
+pub mod numbered;
 pub mod observed;
 pub mod policy;
+mod poller;
 pub mod pool;
 pub mod quota;
 pub mod reactor;

@@ -8,7 +8,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     io,
     rc::Rc,
     task::{Context, Poll},
@@ -19,6 +18,7 @@ use tracing::{Level, Span, debug, debug_span, enabled};
 
 use super::{
     measures::Measures,
+    numbered::Numbered,
     service::{Answer, BodyPart, BodySource, Reply, Request, Rest, Service, Streamed},
 };
 
@@ -30,7 +30,7 @@ pub struct Observed<S> {
     service: Rc<S>,
     measures: Rc<Measures>,
     /// The exchanges that are not over, by number; only those that began while somebody wanted to know.
-    open: RefCell<HashMap<u64, Observation>>,
+    open: RefCell<Numbered<Observation>>,
 }
 
 /// An exchange on its way.

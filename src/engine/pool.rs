@@ -1,13 +1,17 @@
 //! Client connections that wait for their next request.
+//!
+//! One task watches all of them: a connection that its server closes, or that waits too long, is closed at once.
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, VecDeque},
+    future::{Future, poll_fn},
+    pin::Pin,
     rc::{Rc, Weak},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use super::{Engine, dialer::Destination, transport::Transport};
+use super::{Engine, dialer::Destination, timers::Timers, transport::Transport};
 
 /// Idle connections kept for one destination.
 const PER_DESTINATION: usize = 64;
@@ -24,12 +28,16 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// Idle connections by destination.
 pub struct Pool {
     engine: Rc<Engine>,
-    idle: RefCell<HashMap<Rc<Destination>, VecDeque<Idle>>>,
-    count: Cell<usize>,
-    sweeping: Cell<bool>,
+    /// In the order in which they were kept: few enough to be looked through.
+    idle: RefCell<Vec<Idle>>,
+    watching: Cell<bool>,
+    /// The task that watches, and when it looks next of itself.
+    watcher: RefCell<Option<Waker>>,
+    next_look: Cell<Option<Instant>>,
 }
 
 struct Idle {
+    destination: Rc<Destination>,
     transport: Transport,
     until: Instant,
 }
@@ -40,23 +48,22 @@ impl Pool {
         Rc::new(Self {
             engine,
             idle: RefCell::default(),
-            count: Cell::new(0),
-            sweeping: Cell::new(false),
+            watching: Cell::new(false),
+            watcher: RefCell::default(),
+            next_look: Cell::new(None),
         })
     }
 
     /// The connection to `destination` that was used last, if the server has not closed it.
-    pub fn take(&self, destination: &Destination) -> Option<Transport> {
+    pub fn take(&self, destination: &Rc<Destination>) -> Option<Transport> {
         let mut idle = self.idle.borrow_mut();
-        let connections = idle.get_mut(destination)?;
         let now = Instant::now();
-        while let Some(mut connection) = connections.pop_back() {
-            self.count.set(self.count.get() - 1);
+        while let Some(last) = idle.iter().rposition(|idle| idle.leads_to(destination)) {
+            let mut connection = idle.remove(last);
             if connection.until > now && connection.transport.is_quiet() {
                 return Some(connection.transport);
             }
         }
-        idle.remove(destination);
         None
     }
 
@@ -72,27 +79,31 @@ impl Pool {
         if time.is_zero() || self.engine.connections().is_full() {
             return;
         }
-        if self.count.get() >= IN_ALL {
-            self.drop_oldest();
-        }
-        let mut idle = self.idle.borrow_mut();
-        let connections = idle.entry(destination).or_default();
-        if connections.len() == PER_DESTINATION {
-            connections.pop_front();
-            self.count.set(self.count.get() - 1);
-        }
-        connections.push_back(Idle {
+        let mut connection = Idle {
+            destination,
             transport,
             until: Instant::now() + time,
-        });
-        self.count.set(self.count.get() + 1);
-        drop(idle);
-        self.sweep_later();
+        };
+        if let Some(watcher) = &*self.watcher.borrow() {
+            if connection.is_over(&mut Context::from_waker(watcher)) {
+                return;
+            }
+            if self
+                .next_look
+                .get()
+                .is_some_and(|next| connection.until < next)
+            {
+                watcher.wake_by_ref();
+            }
+        }
+        self.make_room(&connection.destination);
+        self.idle.borrow_mut().push(connection);
+        self.watch();
     }
 
     /// Idle connections.
     pub fn len(&self) -> usize {
-        self.count.get()
+        self.idle.borrow().len()
     }
 
     /// Whether no connection is idle.
@@ -102,56 +113,84 @@ impl Pool {
 
     /// Closes all idle connections.
     pub fn clear(&self) {
-        self.count.set(0);
         drop(self.idle.take());
     }
 
-    /// Closes the connection that would be closed first.
+    /// Closes the connection that has waited longest.
     pub fn drop_oldest(&self) {
         let mut idle = self.idle.borrow_mut();
-        let next = |connections: &VecDeque<Idle>| connections.front().map(|first| first.until);
-        let oldest = idle
-            .iter()
-            .filter_map(|(destination, connections)| Some((next(connections)?, destination)))
-            .min_by_key(|(until, _)| *until)
-            .map(|(_, destination)| destination.clone());
-        if let Some(connections) = oldest.and_then(|oldest| idle.get_mut(&oldest)) {
-            connections.pop_front();
-            self.count.set(self.count.get() - 1);
+        if !idle.is_empty() {
+            idle.remove(0);
         }
     }
 
-    /// Closes what has waited too long as long as something waits.
-    fn sweep_later(self: &Rc<Self>) {
-        if self.sweeping.replace(true) {
+    /// Closes the oldest ones when there are too many for another to `destination`.
+    fn make_room(&self, destination: &Rc<Destination>) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < PER_DESTINATION {
+            return;
+        }
+        let mut same = idle.iter().filter(|idle| idle.leads_to(destination));
+        if same.by_ref().nth(PER_DESTINATION - 1).is_some() {
+            let first = idle.iter().position(|idle| idle.leads_to(destination));
+            first.map(|first| idle.remove(first));
+        } else if idle.len() >= IN_ALL {
+            idle.remove(0);
+        }
+    }
+
+    /// Closes what the server closes and what has waited too long, as long as something waits.
+    fn watch(self: &Rc<Self>) {
+        if self.watching.replace(true) {
             return;
         }
         let (weak, timers) = (Rc::downgrade(self), self.engine.timers().clone());
-        let sweeping = async move {
-            while let Some(next) = weak.upgrade().and_then(|pool| pool.sweep(Instant::now())) {
-                timers.sleep_until(next).await;
-            }
-            finish(&weak);
-        };
-        self.engine.spawn(sweeping).detach();
+        self.engine.spawn(watch(weak, timers)).detach();
     }
 
-    /// Closes what has waited too long; when to look again, if anything is left.
-    fn sweep(&self, now: Instant) -> Option<Instant> {
+    /// Closes what is over; when the next is, if anything is left.
+    fn close_over(&self, context: &mut Context<'_>) -> Option<Instant> {
+        match &mut *self.watcher.borrow_mut() {
+            Some(watcher) => watcher.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        let now = Instant::now();
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|_, connections| {
-            connections.retain(|connection| connection.until > now);
-            !connections.is_empty()
-        });
-        self.count.set(idle.values().map(VecDeque::len).sum());
-        let ends = idle.values().flatten().map(|connection| connection.until);
+        idle.retain_mut(|connection| connection.until > now && !connection.is_over(context));
+        let first = idle.iter().map(|connection| connection.until).min();
         // Not for each of many that end one after the other.
-        ends.min().map(|first| first.max(now + MARGIN))
+        self.next_look
+            .set(first.map(|first| first.max(now + MARGIN)));
+        self.next_look.get()
     }
 }
 
-fn finish(pool: &Weak<Pool>) {
-    if let Some(pool) = pool.upgrade() {
-        pool.sweeping.set(false);
+impl Idle {
+    fn leads_to(&self, destination: &Rc<Destination>) -> bool {
+        Rc::ptr_eq(&self.destination, destination) || self.destination == *destination
     }
+
+    /// Whether the server has closed, or has sent what nobody asked for; if not, the task is woken when it does.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        self.transport.poll_disturbed(context).is_ready()
+    }
+}
+
+async fn watch(pool: Weak<Pool>, timers: Rc<Timers>) {
+    let mut sleep = None;
+    poll_fn(|context| {
+        let Some(pool) = pool.upgrade() else {
+            return Poll::Ready(());
+        };
+        while let Some(due) = pool.close_over(context) {
+            let sleep = sleep.insert(timers.sleep_until(due));
+            if Pin::new(sleep).poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        pool.watcher.take();
+        pool.watching.set(false);
+        Poll::Ready(())
+    })
+    .await;
 }

@@ -7,8 +7,8 @@
 //! - a hang-up or an error is reported even with an empty interest, so such a socket leaves the poller;
 //! - a key may be reused while an old event for it is still in the batch, so keys carry a generation.
 //!
-//! There is `unsafe` here since the poller wants a promise that a descriptor leaves it before it is closed. [`Watched`]
-//! keeps that promise: it owns the socket, and its `drop` removes the slot first.
+//! There is `unsafe` here since a slot names its socket by number. [`Watched`] makes that good: it owns the socket, and its
+//! `drop` removes the slot, and the descriptor from the poller, before the socket is closed.
 #![allow(unsafe_code)]
 
 mod wakers;
@@ -18,18 +18,17 @@ use std::{
     future::poll_fn,
     io,
     num::NonZeroUsize,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use polling::{Event, Events, PollMode, Poller};
 use slab::Slab;
 
 use self::wakers::Alarm;
 pub use self::wakers::Wakeup;
+use super::poller::{AsSource, BorrowedSource, Event, Events, Interest, Poller, RawSource, raw};
 
 /// Events taken from the poller at once.
 const BATCH: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -73,11 +72,10 @@ impl Reactor {
     ///
     /// # Errors
     /// When the system refuses the registration (no memory, too many watches).
-    pub fn watch<S: AsFd>(self: &Rc<Self>, source: S) -> io::Result<Watched<S>> {
+    pub fn watch<S: AsSource>(self: &Rc<Self>, source: S) -> io::Result<Watched<S>> {
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
-        let descriptor = source.as_fd().as_raw_fd();
-        let slot = Slot::new(descriptor, generation);
+        let slot = Slot::new(raw(&source), generation);
         let index = self.slots.borrow_mut().insert(slot);
         let watched = Watched {
             source,
@@ -94,6 +92,7 @@ impl Reactor {
     }
 
     /// The poller's own descriptor, for another reactor to wait on: readable when a socket has something to do.
+    #[cfg(unix)]
     pub fn descriptor(self: &Rc<Self>) -> PollerDescriptor {
         PollerDescriptor(self.poller.clone())
     }
@@ -119,7 +118,6 @@ impl Reactor {
     /// When the system's poller fails; nothing a peer does can make it.
     pub fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
         let mut events = self.events.borrow_mut();
-        events.clear();
         let waited = self.poller.wait(&mut events, timeout);
         self.alarm.disarm();
         waited?;
@@ -143,13 +141,13 @@ impl Reactor {
 }
 
 /// A socket in the reactor; leaves it before it is closed.
-pub struct Watched<S: AsFd> {
+pub struct Watched<S: AsSource> {
     source: S,
     reactor: Rc<Reactor>,
     index: usize,
 }
 
-impl<S: AsFd> Watched<S> {
+impl<S: AsSource> Watched<S> {
     /// The socket itself.
     pub fn get(&self) -> &S {
         &self.source
@@ -203,7 +201,7 @@ impl<S: AsFd> Watched<S> {
     }
 }
 
-impl<S: AsFd> Drop for Watched<S> {
+impl<S: AsSource> Drop for Watched<S> {
     fn drop(&mut self) {
         let slot = self.reactor.slots.borrow_mut().remove(self.index);
         if slot.attached {
@@ -215,7 +213,7 @@ impl<S: AsFd> Drop for Watched<S> {
 
 /// What is known of one watched socket.
 struct Slot {
-    descriptor: RawFd,
+    descriptor: RawSource,
     generation: u32,
     attached: bool,
     hung_up: bool,
@@ -235,7 +233,7 @@ struct Side {
 }
 
 impl Slot {
-    fn new(descriptor: RawFd, generation: u32) -> Self {
+    fn new(descriptor: RawSource, generation: u32) -> Self {
         let read = Side {
             interested: true,
             ..Side::default()
@@ -250,7 +248,7 @@ impl Slot {
         }
     }
 
-    /// Generation and index in one number; never `usize::MAX`, which the poller keeps for itself.
+    /// Generation and index in one number; never the poller's own key.
     fn key(&self, index: usize) -> usize {
         (self.generation as usize & 0x7fff_ffff) << 32 | index
     }
@@ -262,18 +260,20 @@ impl Slot {
         }
     }
 
-    fn interest(&self, key: usize) -> Event {
-        Event::new(key, self.read.interested, self.write.interested)
+    fn interest(&self) -> Interest {
+        Interest {
+            read: self.read.interested,
+            write: self.write.interested,
+        }
     }
 
-    fn descriptor(&self) -> BorrowedFd<'_> {
+    fn descriptor(&self) -> BorrowedSource<'_> {
         // SAFETY: a slot lives inside the life of its `Watched`, which owns the open descriptor.
-        unsafe { BorrowedFd::borrow_raw(self.descriptor) }
+        unsafe { BorrowedSource::borrow_raw(self.descriptor) }
     }
 
     fn attach(&mut self, poller: &Poller, key: usize) -> io::Result<()> {
-        // SAFETY: `Watched::drop` deletes the descriptor from the poller before the socket is closed.
-        unsafe { poller.add_with_mode(self.descriptor, self.interest(key), PollMode::Level)? };
+        poller.add(self.descriptor(), key, self.interest())?;
         self.attached = true;
         Ok(())
     }
@@ -282,7 +282,7 @@ impl Slot {
         if !self.attached {
             return self.attach(poller, key);
         }
-        poller.modify_with_mode(self.descriptor(), self.interest(key), PollMode::Level)
+        poller.modify(self.descriptor(), key, self.interest())
     }
 
     fn notice(&mut self, poller: &Poller, event: Event) -> io::Result<()> {
@@ -296,9 +296,8 @@ impl Slot {
             self.write.interested = false;
         }
         let after = (self.read.interested, self.write.interested);
-        let hung_up = event.is_interrupt() || event.is_err() == Some(true);
-        self.hung_up |= hung_up;
-        if hung_up && after == (false, false) {
+        self.hung_up |= event.hung_up;
+        if event.hung_up && after == (false, false) {
             self.attached = false;
             return poller.delete(self.descriptor());
         }
@@ -335,10 +334,12 @@ fn index_of(key: usize) -> usize {
 }
 
 /// The descriptor of a reactor's poller; see [`Reactor::descriptor`].
+#[cfg(unix)]
 pub struct PollerDescriptor(Arc<Poller>);
 
-impl AsFd for PollerDescriptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+#[cfg(unix)]
+impl AsSource for PollerDescriptor {
+    fn as_fd(&self) -> BorrowedSource<'_> {
         self.0.as_fd()
     }
 }

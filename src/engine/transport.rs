@@ -106,6 +106,17 @@ impl Transport {
         }
     }
 
+    /// Waits until anything comes on a connection from which nothing is expected: an end, or bytes.
+    pub fn poll_disturbed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            // An error of the reactor is an end too.
+            let ready = ready!(self.socket().poll_ready(Direction::Read, context));
+            if ready.is_err() || !self.is_quiet() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
     /// Whether bytes wait to be read.
     pub fn has_unread(&mut self, context: &mut Context<'_>) -> bool {
         match self {

@@ -4,13 +4,16 @@
 //! - [`WebSocket`]: one of them, for whoever sends; [`WebSocketService`]: what is asked of whoever receives
 //! - [`Pump`]: moves its bytes, from the end of the handshake to the end of the connection
 //! - [`handshake`]: turns HTTP into it; [`opening`]: asks a server to; [`topics`]: one message for many
-//! - `frame_cursor`: where frames begin; `reader`: bytes to messages; `frames`: messages to bytes; `send_queue`: bytes
-//!   that are not sent yet
+//! - `arrivals`: bytes to messages: those that lie whole in what was read (`whole_frames`), and all others (`reader`, which must
+//!   know where frames begin, `frame_cursor`); `frames`: messages to bytes; `send_queue`: bytes that are not sent yet
+//! - `times`: what is late; `closing`, `farewell`: the end of the connection
 //!
-//! An idle WebSocket owns no buffer and no reader: tungstenite's state is taken from the thread's [`Readers`] for a
-//! message, and kept only while one is cut in two.
+//! An idle WebSocket owns no buffer and no reader: tungstenite's state is taken from the thread's [`Readers`] for what is not a
+//! message in one piece, and kept only while one is cut in two.
 
+mod arrivals;
 mod closing;
+mod farewell;
 mod frame_cursor;
 pub mod frames;
 mod handle;
@@ -19,7 +22,9 @@ pub mod opening;
 mod pump;
 mod reader;
 mod send_queue;
+mod times;
 pub mod topics;
+mod whole_frames;
 
 pub use self::{
     handle::{Sent, WebSocket},
@@ -59,13 +64,13 @@ impl<'a> Data<'a> {
     }
 }
 
-/// Whether a receiver has done with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Receipt {
-    /// It is forgotten.
-    Done,
-    /// It is held on to, until [`WebSocket::release`].
-    Held,
+/// Messages that have come over one WebSocket, in order.
+pub trait Incoming {
+    /// The next one; none when there is none, or the receiver holds on to too many.
+    fn next(&mut self) -> Option<Data<'_>>;
+
+    /// The receiver holds on to the last one, until [`WebSocket::release`].
+    fn hold(&mut self);
 }
 
 /// How a WebSocket ended.
@@ -86,8 +91,8 @@ pub trait WebSocketService: 'static {
     /// It is open; messages may be sent and will come.
     fn opened(&self, socket: &Rc<WebSocket>);
 
-    /// A message came.
-    fn message(&self, number: u64, data: Data<'_>) -> Receipt;
+    /// Messages came. Those that are not taken are lost.
+    fn received(&self, number: u64, messages: &mut dyn Incoming);
 
     /// The other end has taken everything that had to be queued.
     fn drained(&self, number: u64);

@@ -5,7 +5,9 @@ use std::{cell::Cell, rc::Rc};
 use mlua::prelude::{Lua, LuaResult};
 use smol::LocalExecutor;
 
-use super::{Error, Installation, Runtime, Scripts};
+#[cfg(unix)]
+use super::Installation;
+use super::{Error, Runtime, Scripts};
 use crate::{
     engine::{Engine, policy::Policy},
     script::{
@@ -169,6 +171,7 @@ impl Builder {
     ///
     /// # Errors
     /// As [`install`](super::install); [`Error::Setting`].
+    #[cfg(unix)]
     pub fn install(self, lua: &Lua, executor: &LocalExecutor<'_>) -> Result<Installation, Error> {
         self.check()?;
         let engine = self.engine()?;

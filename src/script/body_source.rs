@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
     io,
     rc::{Rc, Weak},
     task::{Context, Poll, Waker},
@@ -11,13 +10,13 @@ use std::{
 use mlua::prelude::{Lua, LuaError, LuaResult, LuaString, LuaTable, LuaValue};
 
 use super::{GONE, Script, plain_message};
-use crate::engine::service::BodySource;
+use crate::engine::{numbered::Numbered, service::BodySource};
 
 /// Bodies that are made but not sent yet, and those that wait for a piece of a script's.
 #[derive(Default)]
 pub struct Sources {
-    made: RefCell<HashMap<u64, Box<dyn BodySource>>>,
-    asked: RefCell<HashMap<u64, Rc<RefCell<PieceSlot>>>>,
+    made: RefCell<Numbered<Box<dyn BodySource>>>,
+    asked: RefCell<Numbered<Rc<RefCell<PieceSlot>>>>,
 }
 
 /// The natives behind `luau/bodies.luau`.

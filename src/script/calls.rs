@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
     future::Future,
     marker::PhantomData,
     pin::Pin,
@@ -14,11 +13,12 @@ use mlua::prelude::{Lua, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaThr
 use mlua::{FromLuaMulti, IntoLuaMulti};
 
 use super::{GONE, Script, describe, plain_message};
+use crate::engine::numbered::Numbered;
 
 /// The calls that have not returned.
 #[derive(Default)]
 pub struct Calls {
-    open: RefCell<HashMap<u64, Rc<RefCell<Slot>>>>,
+    open: RefCell<Numbered<Rc<RefCell<Slot>>>>,
 }
 
 /// Where a call's results arrive.

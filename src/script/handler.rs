@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     future::poll_fn,
     rc::Weak,
     task::{Context, Poll, Waker},
@@ -19,6 +18,7 @@ use super::{
 use crate::engine::{
     answer::Shape,
     intake::Refusal,
+    numbered::Numbered,
     service::{Answer, BodyPart, Reply, Request, RequestBody, Rest, Service},
     websocket::{Upgrade, handshake::ClientHandshake},
 };
@@ -26,7 +26,7 @@ use crate::engine::{
 /// The exchanges that are not over, by number.
 #[derive(Default)]
 pub struct Exchanges {
-    open: RefCell<HashMap<u64, Exchange>>,
+    open: RefCell<Numbered<Exchange>>,
     /// The exchange whose handler has not yielded yet; 0 when there is none.
     current: Cell<u64>,
     /// The WebSocket that its client asks for.

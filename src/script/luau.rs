@@ -31,7 +31,9 @@ pub const TIME: Source = source!("time.luau");
 pub const REQUEST_OPTIONS: Source = source!("request_options.luau");
 /// Server-Sent Events, read.
 pub const EVENT_STREAM: Source = source!("event_stream.luau");
-/// What `client.request` and `client.stream` return.
+/// The metatable of a response's headers.
+pub const RESPONSE_HEADERS: Source = source!("response_headers.luau");
+/// What `client.stream` returns.
 pub const RESPONSE: Source = source!("response.luau");
 /// `@lute/net/client`.
 pub const CLIENT: Source = source!("client.luau");

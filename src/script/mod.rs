@@ -2,7 +2,7 @@
 //!
 //! - [`Script`]: the VM's side of a runtime
 //! - [`scheduler`]: which operation a coroutine waits for; [`time`]: `@lute/time`
-//! - [`fetch`]: `client.request` and `client.stream`; [`request_options`]: what they are given
+//! - [`fetch`]: `client.request` and `client.stream`; [`request_options`]: what they are given; [`download`]: bodies of `client.stream`
 //! - [`serve`]: `server.serve`; [`servers`]: those that are open; [`handler`]: calls a handler; [`encoding`]: writes its answers; [`kept_head`]: a request's head; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
@@ -22,6 +22,7 @@ pub mod async_h1;
 mod body_source;
 pub mod calls;
 pub mod contained;
+mod download;
 mod encoding;
 mod environment;
 mod fetch;

@@ -10,7 +10,8 @@ use mlua::prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable};
 
 use super::{
     Script, answers, body_source, calls, fetch, host_modules::HostShims, json, luau, metrics,
-    serve, testing, testing::TestFunctions, time, websocket, websocket_client,
+    raw_vm, raw_vm::Responses, serve, testing, testing::TestFunctions, time, websocket,
+    websocket_client,
 };
 
 /// The modules that scripts can require, and the functions in them that Rust calls.
@@ -52,8 +53,8 @@ pub struct BodyFunctions {
 pub struct WebSocketFunctions {
     /// A WebSocket is open.
     pub opened: LuaFunction,
-    /// A message came.
-    pub message: LuaFunction,
+    /// Messages came; see [`raw_vm::deliver`].
+    pub deliver: LuaFunction,
     /// What was queued is sent.
     pub drained: LuaFunction,
     /// A WebSocket is over.
@@ -183,12 +184,14 @@ impl Modules {
     }
 
     fn load_client(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
-        let natives = fetch::natives(lua, script)?;
+        let headers_meta: LuaTable = luau::load(lua, luau::RESPONSE_HEADERS, ())?;
+        let responses = Responses::new(lua, &headers_meta, &self.scheduler)?;
+        let natives = fetch::natives(lua, script, &responses)?;
         let bodies = self.load_bodies(lua, script)?;
         let options: LuaTable = luau::load(lua, luau::REQUEST_OPTIONS, ())?;
         let event_stream: LuaFunction = luau::load(lua, luau::EVENT_STREAM, ())?;
         let parts = (&natives, &self.scheduler, event_stream);
-        let responses: LuaTable = luau::load(lua, luau::RESPONSE, parts)?;
+        let stream_of: LuaFunction = luau::load(lua, luau::RESPONSE, parts)?;
         let native = websocket_client::natives(lua, script)?;
         let websockets = self.load_websockets(lua, script)?;
         let parts = (native, &self.scheduler, websockets, &options);
@@ -198,7 +201,7 @@ impl Modules {
             &self.scheduler,
             bodies,
             options,
-            responses,
+            stream_of,
             websocket,
         );
         self.keep_all(&luau::load(lua, luau::CLIENT, parts)?)
@@ -248,19 +251,19 @@ impl Modules {
     }
 
     fn load_server_websockets(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
-        let natives = websocket::server_natives(lua, script)?;
+        let natives = websocket::server::natives(lua, script)?;
         let shared = self.load_websockets(lua, script)?;
         luau::load(lua, luau::SERVER_WEBSOCKET, (natives, shared))
     }
 
     fn load_websockets(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<&LuaTable> {
         if self.websockets.get().is_none() {
-            let natives = websocket::natives(lua, script)?;
+            let natives = websocket::methods::natives(lua, script)?;
             let shared: LuaTable = luau::load(lua, luau::WEBSOCKET, (natives, &self.scheduler))?;
             let _ = self.websockets.set(WebSocketModule {
                 functions: WebSocketFunctions {
                     opened: shared.get("opened")?,
-                    message: shared.get("message")?,
+                    deliver: raw_vm::receiver(lua, &shared.get("delivery")?)?,
                     drained: shared.get("drained")?,
                     closed: shared.get("closed")?,
                     abandoned: shared.get("abandoned")?,

@@ -6,6 +6,8 @@
 //!
 //! - [`dispatch`]: makes a request's table, runs its handler, and takes the answer
 //! - [`fields`]: makes the table's headers and query when a script reads them
+//! - [`request`]: begins a client's request; [`response`]: makes its response, and resumes who waits for it
+//! - [`messages`]: hands a WebSocket's messages to a script's callback; [`sending`]: sends what a script gives it
 //! - [`json`]: makes and reads the values of JSON texts
 //!
 //! # Safety
@@ -28,6 +30,10 @@
 mod dispatch;
 mod fields;
 pub mod json;
+mod messages;
+mod request;
+mod response;
+mod sending;
 
 use std::{
     ffi::{CStr, c_char, c_int},
@@ -39,6 +45,10 @@ use mlua::ffi::{self, lua_State};
 pub use self::{
     dispatch::{Called, Part, call_handler, dispatcher},
     fields::{query_list, request_index},
+    messages::{deliver, receiver},
+    request::{PlainRequest, request_starter},
+    response::{Received, Responses},
+    sending::sender,
 };
 
 /// Where a request's table keeps its head.

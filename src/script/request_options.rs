@@ -1,7 +1,7 @@
 //! What a script gave to `client.request` or `client.stream` becomes a request. `luau/request_options.luau` has checked
 //! the types.
 
-use std::{path::PathBuf, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, path::PathBuf, rc::Rc, time::Duration};
 
 use mlua::prelude::{LuaResult, LuaString, LuaTable, LuaValue};
 use url::Url;
@@ -10,80 +10,94 @@ use crate::{
     engine::{
         client::{
             ClientOptions, ClientRequest, ClientTimeouts, Fields, ProxyChoice, Redirects,
-            is_own_field,
+            RequestUrl, is_own_field,
         },
         dialer::Proxy,
         tls::ClientTlsOptions,
     },
-    wire::syntax,
+    wire::{list_elements, syntax},
 };
 
-/// Checks everything before any I/O. Without `options` the request has `defaults`. With it comes the `Content-Length` that
-/// the script set, which only a streamed body needs.
+/// A request of parts that are checked already, but for its method.
 ///
 /// # Errors
-/// A text for the script that names what is wrong.
+/// A text for the script.
 pub fn request(
-    url: &str,
-    method: &LuaString,
-    fields: &[LuaString],
-    options: Option<&LuaTable>,
-    defaults: &Rc<ClientOptions>,
-) -> Result<(ClientRequest, Option<u64>), String> {
-    let parts = parts(url, &["http", "https"], fields, options, defaults)?;
-    let method = method.to_string_lossy();
-    if !syntax::is_token(method.as_bytes()) {
+    url: RequestUrl,
+    method: &[u8],
+    fields: CheckedFields,
+    options: Rc<ClientOptions>,
+) -> Result<ClientRequest, String> {
+    if !syntax::is_token(method) {
+        let method = String::from_utf8_lossy(method);
         return Err(format!(
             "invalid option 'method' ({method:?} is not a method name)"
         ));
     }
-    let request = ClientRequest {
-        url: parts.url,
-        method,
-        fields: parts.fields,
-        options: parts.options,
-    };
-    Ok((request, parts.length))
-}
-
-/// What requests and WebSockets have in common.
-pub struct Parts {
-    /// With its query.
-    pub url: Url,
-    /// Checked, without those that the client writes itself.
-    pub fields: Fields,
-    /// The `Content-Length` that the script set.
-    pub length: Option<u64>,
-    /// Everything else.
-    pub options: Rc<ClientOptions>,
-}
-
-/// As [`request`], for a URL with one of `schemes`.
-///
-/// # Errors
-/// As [`request`].
-pub fn parts(
-    url: &str,
-    schemes: &[&str; 2],
-    fields: &[LuaString],
-    options: Option<&LuaTable>,
-    defaults: &Rc<ClientOptions>,
-) -> Result<Parts, String> {
-    let mut url = parse_url(url, schemes)?;
-    let (fields, length) = checked_fields(fields)?;
-    let options = match options {
-        None => defaults.clone(),
-        Some(table) => {
-            add_query(&mut url, table).map_err(|error| error.to_string())?;
-            Rc::new(options_of(table, defaults)?)
-        }
-    };
-    Ok(Parts {
+    Ok(ClientRequest {
         url,
-        fields,
-        length,
+        method: String::from_utf8_lossy(method).into_owned(),
+        fields: fields.own,
+        closes: fields.closes,
         options,
     })
+}
+
+/// The headers of a request or a WebSocket, checked.
+#[derive(Default)]
+pub struct CheckedFields {
+    /// Without those that the client writes itself.
+    pub own: Fields,
+    /// The `Content-Length` that the script set, which only a streamed body needs.
+    pub length: Option<u64>,
+    /// Whether the script set `Connection: close`.
+    pub closes: bool,
+}
+
+/// The URL with the query of the option table, and the options that it has besides; without a table `defaults`.
+///
+/// # Errors
+/// A text for the script that names what is wrong.
+pub fn with_options(
+    url: RequestUrl,
+    options: Option<&LuaTable>,
+    defaults: &Rc<ClientOptions>,
+) -> Result<(RequestUrl, Rc<ClientOptions>), String> {
+    let Some(table) = options else {
+        return Ok((url, defaults.clone()));
+    };
+    let url = with_query(url, table).map_err(|error| error.to_string())?;
+    Ok((url, Rc::new(options_of(table, defaults)?)))
+}
+
+/// URLs that scripts have asked for, so that the same text is not parsed with each request.
+#[derive(Default)]
+pub struct KnownUrls(RefCell<HashMap<Box<[u8]>, RequestUrl>>);
+
+/// So many are known at the most, and none that is longer than this, in bytes.
+const MOST_KNOWN: usize = 64;
+const LONGEST_KNOWN: usize = 1024;
+
+impl KnownUrls {
+    /// The URL of a request, with `http` or `https`.
+    ///
+    /// # Errors
+    /// As [`parse_url`].
+    pub fn get(&self, text: &[u8]) -> Result<RequestUrl, String> {
+        let mut known = self.0.borrow_mut();
+        if let Some(url) = known.get(text) {
+            return Ok(url.clone());
+        }
+        let parsed = parse_url(&String::from_utf8_lossy(text), &["http", "https"])?;
+        let url = RequestUrl::from(parsed);
+        if known.len() == MOST_KNOWN {
+            known.clear();
+        }
+        if text.len() <= LONGEST_KNOWN {
+            known.insert(text.into(), url.clone());
+        }
+        Ok(url)
+    }
 }
 
 /// A scheme is what stands before `://`; without one, the first of `schemes` is meant. Others are refused by name.
@@ -107,41 +121,57 @@ pub fn parse_url(text: &str, schemes: &[&str; 2]) -> Result<Url, String> {
     ))
 }
 
-/// Names and values without those that the client writes itself, and the `Content-Length`.
-fn checked_fields(fields: &[LuaString]) -> Result<(Fields, Option<u64>), String> {
-    let mut own = Fields::with_capacity(fields.len() / 2, 0);
-    let mut length = None;
-    for pair in fields.chunks_exact(2) {
-        let (name, value) = (pair[0].as_bytes(), pair[1].as_bytes());
-        if !syntax::is_token(&name) {
+/// Checks names and values.
+///
+/// # Errors
+/// A text for the script.
+pub fn checked_fields<'f>(
+    fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+) -> Result<CheckedFields, String> {
+    let mut checked = CheckedFields::default();
+    for (name, value) in fields {
+        if !syntax::is_token(name) {
             return Err("invalid request header name".to_owned());
         }
-        if !syntax::is_client_field_value(&value) {
+        if !syntax::is_client_field_value(value) {
             return Err("invalid request header value".to_owned());
         }
-        if !is_own_field(&name) {
-            own.push(&name, &value);
+        if !is_own_field(name) {
+            checked.own.push(name, value);
         } else if name.eq_ignore_ascii_case(b"content-length") {
-            length = str::from_utf8(&value)
-                .ok()
-                .and_then(|text| text.parse().ok());
+            let length = str::from_utf8(value).ok();
+            checked.length = length.and_then(|text| text.parse().ok());
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            let mut options = list_elements(value);
+            checked.closes |= options.any(|option| option.eq_ignore_ascii_case(b"close"));
         }
     }
-    Ok((own, length))
+    Ok(checked)
 }
 
-fn add_query(url: &mut Url, table: &LuaTable) -> LuaResult<()> {
+/// As [`checked_fields`], for names and values in turns.
+///
+/// # Errors
+/// As [`checked_fields`].
+pub fn checked_list(list: &[LuaString]) -> Result<CheckedFields, String> {
+    let texts: Vec<_> = list.iter().map(LuaString::as_bytes).collect();
+    checked_fields(texts.chunks_exact(2).map(|pair| (&*pair[0], &*pair[1])))
+}
+
+fn with_query(url: RequestUrl, table: &LuaTable) -> LuaResult<RequestUrl> {
     let Some(pairs) = table.raw_get::<Option<Vec<LuaString>>>("query")? else {
-        return Ok(());
+        return Ok(url);
     };
     if pairs.is_empty() {
-        return Ok(());
+        return Ok(url);
     }
+    let mut url = Url::clone(&url);
     let mut query = url.query_pairs_mut();
     for pair in pairs.chunks_exact(2) {
         query.append_pair(&pair[0].to_string_lossy(), &pair[1].to_string_lossy());
     }
-    Ok(())
+    drop(query);
+    Ok(url.into())
 }
 
 fn options_of(table: &LuaTable, defaults: &ClientOptions) -> Result<ClientOptions, String> {

@@ -5,33 +5,48 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     future::Future,
     rc::Rc,
     task::Waker,
     time::{Duration, Instant},
 };
 
-use mlua::prelude::{Lua, LuaError, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue};
+use mlua::prelude::{
+    Lua, LuaError, LuaFunction, LuaMultiValue, LuaResult, LuaString, LuaTable, LuaValue,
+};
 use smol::Task;
 
 use super::{
     GONE, Script, describe,
     interrupt::Interrupt,
     memory::{beyond_the_limit, collect},
+    natives::Natives,
     plain_message,
 };
-use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
+use crate::engine::{Engine, numbered::Numbered, timers::TimerKey, timers::deadline_after};
 
 /// Makes the Luau values of an operation's result, once it is delivered.
 pub type Delivery = Box<dyn FnOnce(&Lua) -> LuaResult<LuaMultiValue>>;
+
+/// Ends the wait of this number itself, by `finish` of `luau/scheduler.luau`: for what is too frequent for handles of values.
+/// Its error is one of resuming the coroutine.
+pub type Handover = Box<dyn FnOnce(&Lua, u64) -> LuaResult<HandedOver>>;
+
+/// What has come of a [`Handover`].
+pub enum HandedOver {
+    /// The wait has ended.
+    Ended,
+    /// It has not, since what it waits for could not be made in the VM.
+    Unmade(LuaError),
+}
 
 /// What coroutines wait for, and what has come for them.
 pub struct Scheduler {
     engine: Rc<Engine>,
     interrupt: Rc<Interrupt>,
     counter: Cell<u64>,
-    operations: RefCell<HashMap<u64, Operation>>,
+    operations: RefCell<Numbered<Operation>>,
     ended: RefCell<VecDeque<(u64, Outcome)>>,
     /// Coroutines are queued in Luau.
     queued: Cell<bool>,
@@ -53,6 +68,7 @@ enum Operation {
 enum Outcome {
     Elapsed(f64),
     Values(Delivery),
+    Direct(Handover),
     Failed(String),
 }
 
@@ -115,15 +131,30 @@ impl Scheduler {
         self: &Rc<Self>,
         operation: impl Future<Output = Result<Delivery, String>> + 'static,
     ) -> u64 {
+        self.spawn(operation, Outcome::Values)
+    }
+
+    /// As [`Self::start`].
+    pub fn start_direct(
+        self: &Rc<Self>,
+        operation: impl Future<Output = Result<Handover, String>> + 'static,
+    ) -> u64 {
+        self.spawn(operation, Outcome::Direct)
+    }
+
+    fn spawn<T: 'static>(
+        self: &Rc<Self>,
+        operation: impl Future<Output = Result<T, String>> + 'static,
+        outcome: fn(T) -> Outcome,
+    ) -> u64 {
         let wait = self.next_number();
         let scheduler = Rc::downgrade(self);
+        // Boxed: it would be copied five times on its way into the executor, and some are large.
+        let mut operation = Box::pin(operation);
         let task = self.engine.spawn(async move {
-            let outcome = match operation.await {
-                Ok(values) => Outcome::Values(values),
-                Err(message) => Outcome::Failed(message),
-            };
+            let ended = operation.as_mut().await;
             if let Some(scheduler) = scheduler.upgrade() {
-                scheduler.end(wait, outcome);
+                scheduler.end(wait, ended.map_or_else(Outcome::Failed, outcome));
             }
         });
         self.operations
@@ -302,14 +333,19 @@ impl LuauHalf {
             Outcome::Failed(message) => self.finish.call((wait, &self.failed, message)),
             Outcome::Values(make) => match make(lua) {
                 Ok(values) => self.finish.call((wait, &self.done, values)),
-                Err(error) => {
-                    // For want of memory: what was made of the result is garbage now.
-                    collect(lua)?;
-                    self.finish
-                        .call((wait, &self.failed, plain_message(&error)))
-                }
+                Err(error) => self.fail(lua, wait, &error),
+            },
+            Outcome::Direct(hand_over) => match hand_over(lua, wait)? {
+                HandedOver::Ended => Ok(()),
+                HandedOver::Unmade(error) => self.fail(lua, wait, &error),
             },
         }
+    }
+
+    fn fail(&self, lua: &Lua, wait: u64, error: &LuaError) -> LuaResult<()> {
+        // For want of memory: what was made of the result is garbage now.
+        collect(lua)?;
+        self.finish.call((wait, &self.failed, plain_message(error)))
     }
 }
 
@@ -318,54 +354,32 @@ impl LuauHalf {
 /// # Errors
 /// When the VM has no memory left.
 pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
-    let native = lua.create_table()?;
-    let scheduler = Rc::downgrade(&script.scheduler);
-    native.set(
-        "abandon",
-        lua.create_function(move |_, wait: u64| {
-            scheduler
-                .upgrade()
-                .into_iter()
-                .for_each(|scheduler| scheduler.abandon(wait));
-            Ok(())
-        })?,
-    )?;
-    let scheduler = Rc::downgrade(&script.scheduler);
-    native.set(
-        "sleep",
-        lua.create_function(move |_, seconds: f64| {
-            scheduler
-                .upgrade()
-                .map(|scheduler| scheduler.sleep(seconds))
-                .ok_or_else(|| LuaError::runtime(GONE))
-        })?,
-    )?;
-    let scheduler = Rc::downgrade(&script.scheduler);
-    native.set(
-        "wake",
-        lua.create_function(move |_, ()| {
-            scheduler
-                .upgrade()
-                .into_iter()
-                .for_each(|scheduler| scheduler.wake());
-            Ok(())
-        })?,
-    )?;
-    native.set(
-        "describe",
-        lua.create_function(|_, problem: LuaValue| Ok(describe(&problem)))?,
-    )?;
-    let weak = Rc::downgrade(script);
-    native.set(
+    let natives = Natives::new(lua, script)?;
+    natives.set("abandon", |script, wait: u64| {
+        script.scheduler.abandon(wait);
+        Ok(())
+    })?;
+    natives.set("wake", |script, ()| {
+        script.scheduler.wake();
+        Ok(())
+    })?;
+    natives.set(
         "report",
-        lua.create_function(
-            move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
-                weak.upgrade().into_iter().for_each(|script| {
-                    script.report(&message.to_string_lossy(), &traceback.to_string_lossy())
-                });
-                Ok(())
-            },
-        )?,
+        |script, (message, traceback): (LuaString, LuaString)| {
+            script.report(&message.to_string_lossy(), &traceback.to_string_lossy());
+            Ok(())
+        },
     )?;
-    Ok(native)
+    let scheduler = Rc::downgrade(&script.scheduler);
+    let sleep = move |_: &Lua, seconds: f64| {
+        let scheduler = scheduler.upgrade();
+        let slept = scheduler.map(|scheduler| scheduler.sleep(seconds));
+        slept.ok_or_else(|| LuaError::runtime(GONE))
+    };
+    natives.table().set("sleep", lua.create_function(sleep)?)?;
+    let describe = |_: &Lua, problem: LuaValue| Ok(describe(&problem));
+    natives
+        .table()
+        .set("describe", lua.create_function(describe)?)?;
+    Ok(natives.into_table())
 }

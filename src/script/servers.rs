@@ -2,13 +2,13 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     rc::Rc,
 };
 
 use super::websocket::LuauWebSockets;
 use crate::engine::{
-    counters::Counted, limits::WebSocketLimits, server::Server, websocket::Upgrade,
+    counters::Counted, limits::WebSocketLimits, numbered::Numbered, server::Server,
+    websocket::Upgrade,
 };
 
 /// Whether other processes listen on the ports of this one.
@@ -26,7 +26,7 @@ pub struct Servers {
     ports: Ports,
     /// Whether times and statuses of answers are counted.
     measured: Cell<bool>,
-    open: RefCell<HashMap<u64, OpenServer>>,
+    open: RefCell<Numbered<OpenServer>>,
     /// What the closed ones have counted.
     past: Cell<Counted>,
 }

@@ -2,23 +2,27 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
     rc::{Rc, Weak},
     time::Duration,
 };
 
 use mlua::IntoLuaMulti;
-use mlua::prelude::{Lua, LuaResult, LuaString, LuaTable, LuaValue};
+use mlua::prelude::{Lua, LuaFunction, LuaResult, LuaString, LuaTable, LuaValue};
 use smol::Task;
 use url::Position;
 
 use super::{
-    Script, natives::Natives, request_options, scheduler::Delivery, websocket::LuauWebSockets,
+    Script,
+    natives::Natives,
+    raw_vm, request_options,
+    scheduler::Delivery,
+    websocket::{LuauWebSockets, Outlet},
 };
 use crate::engine::{
     client::{ClientOptions, ClientTimeouts},
     dialer::basic_credentials,
     limits::WebSocketLimits,
+    numbered::Numbered,
     service::Remote,
     websocket::{
         Pump, PumpOptions, Role, Upgrade,
@@ -36,8 +40,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub struct Clients {
     /// Those whose script does not know them yet.
-    opened: RefCell<HashMap<u64, Begun>>,
-    running: RefCell<HashMap<u64, Task<()>>>,
+    opened: RefCell<Numbered<Begun>>,
+    running: RefCell<Numbered<Task<()>>>,
 }
 
 struct Begun {
@@ -94,6 +98,9 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
         };
         Ok(number.is_some_and(|number| begin(script, number)))
     })?;
+    natives.set("sender", |script, rest: LuaFunction| {
+        raw_vm::sender(&script.lua()?, Outlet::new(script, SEND_AHEAD), rest)
+    })?;
     natives.set("crowded", |script, number: u64| {
         let socket = script.sockets.socket(number);
         Ok(socket.is_some_and(|socket| socket.is_open() && socket.unsent() > SEND_AHEAD))
@@ -126,23 +133,21 @@ fn prepare(
     (url, fields, options, protocols, largest, interval): Arguments,
     defaults: &Rc<ClientOptions>,
 ) -> Result<(Opening, WebSocketLimits), String> {
-    let url = url.to_string_lossy();
-    let schemes = ["ws", "wss"];
-    let parts = request_options::parts(&url, &schemes, &fields, options.as_ref(), defaults)?;
-    let url = parts.url;
-    let mut own: Vec<(Vec<u8>, Vec<u8>)> = parts
-        .fields
+    let url = request_options::parse_url(&url.to_string_lossy(), &["ws", "wss"])?;
+    let checked = request_options::checked_list(&fields)?;
+    let (url, options) = request_options::with_options(url.into(), options.as_ref(), defaults)?;
+    let mut own: Vec<(Vec<u8>, Vec<u8>)> = checked
+        .own
         .iter()
         .map(|(name, value)| (name.to_vec(), value.to_vec()))
         .collect();
-    if let Some(credentials) =
-        basic_credentials(&url).filter(|_| !parts.fields.has("authorization"))
+    if let Some(credentials) = basic_credentials(&url).filter(|_| !checked.own.has("authorization"))
     {
         own.push((b"Authorization".to_vec(), credentials.into_bytes()));
     }
     let destination = script
         .client
-        .destination(&url, &parts.options)
+        .destination(&url, &options)
         .map_err(|error| format!("websocket connect failed: {error}"))?;
     let opening = Opening {
         destination,
@@ -150,7 +155,7 @@ fn prepare(
         target: url[Position::BeforePath..Position::AfterQuery].to_owned(),
         fields: own,
         protocols,
-        timeout: parts.options.timeouts.total,
+        timeout: options.timeouts.total,
     };
     let interval = interval.map_or(Duration::MAX, |seconds| {
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)

@@ -86,6 +86,11 @@ impl Exchange {
         self.destination.name()
     }
 
+    /// Where the other end is.
+    pub fn destination(&self) -> &Rc<Destination> {
+        &self.destination
+    }
+
     /// Whether not a byte of a response has come.
     pub fn nothing_came(&self) -> bool {
         self.nothing_came

@@ -81,18 +81,20 @@ pub fn encode(
     if matches!(expectation, Expectation::Continue(_)) {
         encode::field(out, "Expect", "100-continue");
     }
+    if request.closes {
+        encode::field(out, "Connection", "close");
+    }
     encode::end_of_head(out);
 }
 
 fn encode_framing(out: &mut Vec<u8>, method: &str, body: &RequestBody) {
     match body {
+        RequestBody::Bytes(bytes) => encode::content_length(out, bytes.len() as u64),
         // RFC 9110 §8.6: a method that anticipates a body says so even when it is empty.
-        RequestBody::Bytes(bytes)
-            if !bytes.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") =>
-        {
-            encode::content_length(out, bytes.len() as u64);
+        RequestBody::Empty if matches!(method, "POST" | "PUT" | "PATCH") => {
+            encode::content_length(out, 0);
         }
-        RequestBody::Bytes(_) => {}
+        RequestBody::Empty => {}
         RequestBody::Streamed {
             length: Some(length),
             ..

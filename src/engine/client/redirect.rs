@@ -89,6 +89,6 @@ impl Redirect {
         if !self.keeps_body && request.method != "HEAD" {
             "GET".clone_into(&mut request.method);
         }
-        request.url = self.url;
+        request.url = self.url.into();
     }
 }

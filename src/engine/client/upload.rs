@@ -29,8 +29,12 @@ const STEPS: usize = 16;
 const WITH_HEAD: usize = 16 * 1024;
 
 /// A request's body.
+#[derive(Default)]
 pub enum RequestBody {
-    /// These bytes, maybe none.
+    /// None.
+    #[default]
+    Empty,
+    /// These bytes.
     Bytes(Rc<Vec<u8>>),
     /// Made while it is sent.
     Streamed {
@@ -43,19 +47,18 @@ pub enum RequestBody {
 }
 
 impl RequestBody {
-    /// These bytes.
+    /// These bytes, maybe none.
     pub fn bytes(bytes: Vec<u8>) -> Self {
+        if bytes.is_empty() {
+            return Self::Empty;
+        }
         Self::Bytes(Rc::new(bytes))
-    }
-
-    /// No body.
-    pub fn none() -> Self {
-        Self::Bytes(Rc::default())
     }
 
     /// Whether it is large, or of unknown size: worth asking the server first.
     fn is_large(&self) -> bool {
         match self {
+            Self::Empty => false,
             Self::Bytes(bytes) => bytes.len() >= LARGE,
             Self::Streamed { .. } => true,
         }
@@ -65,6 +68,7 @@ impl RequestBody {
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Empty => write!(f, "none"),
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
             Self::Streamed { length, .. } => write!(f, "streamed, length {length:?}"),
         }
@@ -131,6 +135,7 @@ impl Upload {
                 deadline.set(deadline_after(Instant::now(), patience));
                 Stage::Asks(deadline)
             }
+            (Expectation::None, RequestBody::Empty) => Stage::Over { whole: true },
             (Expectation::None, RequestBody::Bytes(bytes)) if bytes.len() <= WITH_HEAD => {
                 out.extend_from_slice(bytes);
                 position = bytes.len() as u64;
@@ -209,6 +214,10 @@ impl Upload {
             Stage::Sends => {}
         }
         match &mut self.body {
+            RequestBody::Empty => {
+                self.stage = Stage::Over { whole: true };
+                return Poll::Ready(Ok(Step::Over));
+            }
             RequestBody::Bytes(bytes) => {
                 let rest = &bytes[self.position as usize..];
                 if rest.is_empty() {
@@ -263,12 +272,13 @@ impl Upload {
     /// The body, when it can be sent again; of a streamed one nothing can be asked here any more.
     pub fn repeatable_body(&mut self) -> Option<RequestBody> {
         match &mut self.body {
+            RequestBody::Empty => Some(RequestBody::Empty),
             RequestBody::Bytes(bytes) => Some(RequestBody::Bytes(bytes.clone())),
             streamed => {
                 let untouched = self.position == 0
                     && matches!(self.stage, Stage::Asks(_) | Stage::Over { whole: false });
                 self.stage = Stage::Over { whole: false };
-                untouched.then(|| mem::replace(streamed, RequestBody::none()))
+                untouched.then(|| mem::take(streamed))
             }
         }
     }

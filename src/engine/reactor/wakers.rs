@@ -9,7 +9,7 @@ use std::{
     thread::{self, ThreadId},
 };
 
-use polling::Poller;
+use crate::engine::poller::Poller;
 
 /// Wakes whoever runs the reactor; see [`Reactor::wakeup`]. It begins as woken.
 pub struct Wakeup {

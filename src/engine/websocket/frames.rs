@@ -99,7 +99,8 @@ pub fn fitting(text: &str) -> &str {
     &text[..end]
 }
 
-fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
+/// Masks `payload`, or undoes that (RFC 6455 §5.3).
+pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
     let word = u32::from_ne_bytes(mask);
     let wide = u64::from(word) << 32 | u64::from(word);
     let (words, rest) = payload.as_chunks_mut::<8>();

@@ -1,36 +1,29 @@
 //! Moves the bytes of one WebSocket: reads and hands on messages, writes what is to be sent, keeps its times, and ends it
 //! so that both ends know.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     future::poll_fn,
     io, mem,
     rc::Rc,
     task::{Context, Poll},
-    time::Instant,
 };
 
-use async_tungstenite::tungstenite::{Message, protocol::CloseFrame};
+use async_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::{
-    Data, Ending, Receipt, Role, Upgrade, WebSocketService,
-    closing::Closing,
-    frames,
+    Ending, Role, Upgrade, WebSocketService,
+    arrivals::{Arrivals, End},
+    farewell, frames,
     handle::{State, WebSocket},
     reader::{Reader, Violation},
+    times::{Late, Times},
 };
 use crate::engine::{
-    Engine,
-    counters::Counters,
-    deadlines::Deadline,
-    limits::{CLOSE_HANDSHAKE, LINGER},
-    lingering,
-    service::Remote,
-    timers::deadline_after,
-    transport::Transport,
+    Engine, counters::Counters, deadlines::Deadline, service::Remote, transport::Transport,
 };
-
-/// Messages handed on before others get their turn.
-const MESSAGES_PER_TURN: usize = 256;
 
 /// Reads before others get their turn. Only TLS has something to read without an event.
 const READS_PER_TURN: usize = 4;
@@ -58,12 +51,7 @@ pub struct Pump {
     reader: Option<Box<Reader>>,
     /// Bytes that were read and not used yet.
     input: Vec<u8>,
-    heard: Instant,
-    pinged: bool,
-    /// Since when the other end has taken nothing of what waits.
-    stuck: Option<Instant>,
-    /// Its close frame is awaited.
-    closing: Option<Closing>,
+    times: Times,
     reported: bool,
 }
 
@@ -91,10 +79,7 @@ impl Pump {
             deadline,
             reader: None,
             input: options.input,
-            heard: engine.clock().now(),
-            pinged: false,
-            stuck: None,
-            closing: None,
+            times: Times::new(engine.clock().now()),
             reported: false,
         })
     }
@@ -106,14 +91,16 @@ impl Pump {
 
     /// Runs it to its end.
     pub async fn run(mut self) {
-        self.heard = self.socket.engine().clock().now();
+        self.times.heard(self.socket.engine().clock().now());
         self.arm();
         self.service.clone().opened(&self.socket);
         let (ending, way) = poll_fn(|context| self.poll_open(context)).await;
         self.report(&ending);
+        self.reader = None;
+        self.input = Vec::new();
         if way == Way::Together {
-            // The other end may be gone by now: then there is nothing left to end.
-            let _ = self.finish().await;
+            // The other end may be gone by now.
+            let _ = farewell::say(&self.socket, &self.deadline).await;
         }
     }
 
@@ -140,8 +127,8 @@ impl Pump {
                     }
                 }
             } else {
-                let input = mem::take(&mut self.input);
-                self.take_in(&input)
+                let mut input = mem::take(&mut self.input);
+                self.take_in(&mut input)
             };
             if let Some(end) = end {
                 return Poll::Ready(end);
@@ -165,10 +152,11 @@ impl Pump {
         if progress {
             self.socket.wake_shrinking();
         }
-        if !waits {
-            self.stuck = None;
-        } else if progress || self.stuck.is_none() {
-            self.stuck = Some(self.socket.engine().clock().now());
+        let clock = self.socket.engine().clock();
+        match (waits, progress) {
+            (false, _) => self.times.all_sent(),
+            (true, true) => self.times.some_sent(clock.now()),
+            (true, false) => self.times.none_sent(|| clock.now()),
         }
         if drained && failure.is_none() && self.socket.is_open() {
             self.service.drained(self.socket.number());
@@ -192,9 +180,8 @@ impl Pump {
             Poll::Ready(Err(ref failure)) => Some(self.lost(failure)),
             Poll::Ready(Ok(count)) => {
                 self.socket.count_received(count);
-                self.heard = engine.clock().now();
-                self.pinged = false;
-                self.take_in(&buffer[..count])
+                self.times.heard(engine.clock().now());
+                self.take_in(&mut buffer[..count])
             }
         };
         engine.buffers().return_read(buffer);
@@ -202,70 +189,19 @@ impl Pump {
     }
 
     /// Hands on the messages of `input`; what can't be handed on yet is kept.
-    fn take_in(&mut self, input: &[u8]) -> Option<(Ending, Way)> {
-        let engine = self.socket.engine().clone();
-        let (role, max_message) = (self.socket.role(), self.socket.limits.message);
-        let mut reader = self
-            .reader
-            .take()
-            .unwrap_or_else(|| engine.websocket_readers().take(role, max_message));
-        let mut rest = input;
+    fn take_in(&mut self, input: &mut [u8]) -> Option<(Ending, Way)> {
         self.socket.cork();
-        let end = self.read_messages(&mut reader, &mut rest);
+        let mut arrivals = Arrivals::new(&self.socket, self.reader.take(), input);
+        self.service.received(self.socket.number(), &mut arrivals);
+        let remains = arrivals.finish();
+        let end = remains.end.map(|end| match end {
+            End::Closed(frame) => self.closed_by_peer(frame),
+            End::Violated(violation) => self.violated(violation),
+        });
         self.socket.uncork();
-        if !reader.is_free() {
-            self.reader = Some(reader);
-        } else if end.is_none() {
-            engine.websocket_readers().put_back(role, reader);
-        }
-        self.input.extend_from_slice(rest);
+        self.reader = remains.reader;
+        self.input.extend_from_slice(remains.input);
         end
-    }
-
-    fn read_messages(&mut self, reader: &mut Reader, rest: &mut &[u8]) -> Option<(Ending, Way)> {
-        for _ in 0..MESSAGES_PER_TURN {
-            if self.socket.is_full() {
-                return None;
-            }
-            match self.next_message(reader, rest) {
-                Ok(None) => return None,
-                Ok(Some(Message::Text(text))) => self.hand_on(Data::Text(&text)),
-                Ok(Some(Message::Binary(bytes))) => self.hand_on(Data::Binary(&bytes)),
-                Ok(Some(Message::Close(frame))) => return Some(self.closed_by_peer(frame)),
-                // Pings are answered by the reader; that something came is all a pong says.
-                Ok(Some(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Err(violation) => return Some(self.violated(violation)),
-            }
-            if self.socket.engine().is_time_up() {
-                return None;
-            }
-        }
-        None
-    }
-
-    fn next_message(
-        &self,
-        reader: &mut Reader,
-        rest: &mut &[u8],
-    ) -> Result<Option<Message>, Violation> {
-        let mut output = self.socket.output.borrow_mut();
-        // Nothing may follow our close frame, and pongs that nobody reads are not collected.
-        let out = if output.blocked || self.socket.state() != State::Open {
-            None
-        } else {
-            Some(output.queue.end())
-        };
-        reader.next(rest, out)
-    }
-
-    fn hand_on(&self, data: Data<'_>) {
-        // As browsers do: once our close frame is sent, messages are no longer wanted.
-        if !self.socket.is_open() {
-            return;
-        }
-        if self.service.message(self.socket.number(), data) == Receipt::Held {
-            self.socket.hold();
-        }
     }
 
     /// The close frame of the other end came: ours follows, unless it was first.
@@ -349,60 +285,39 @@ impl Pump {
 
     /// Before waiting: sets the deadline if what it is for has changed.
     fn rest(&mut self) {
-        if self.closing.is_none() && self.socket.state() == State::Closing {
+        if !self.times.is_closing() && self.socket.state() == State::Closing {
             let now = self.socket.engine().clock().now();
-            self.closing = Some(Closing::new(now, self.socket.unsent()));
+            let unsent = self.socket.unsent();
+            self.times.closing(now, unsent, &self.socket.limits);
             self.arm();
         }
-        if self.stuck.is_some() || !self.deadline.is_set() {
+        if self.times.is_stuck() || !self.deadline.is_set() {
             self.arm();
         }
     }
 
     fn arm(&self) {
-        let limits = &self.socket.limits;
-        let silence = if self.pinged {
-            limits.idle
-        } else {
-            limits.ping
-        };
-        let due = deadline_after(self.heard, silence);
-        let stuck = self.stuck.map(|since| deadline_after(since, limits.write));
-        let closing = self.closing.map(|closing| closing.due(self.stuck));
-        let due = stuck.into_iter().chain(closing).fold(due, Instant::min);
-        self.deadline.set(due);
+        self.deadline.set(self.times.due(&self.socket.limits));
     }
 
     /// Something may be late; the end, if it is too late.
     fn expired(&mut self, context: &mut Context<'_>) -> Option<(Ending, Way)> {
         let now = self.socket.engine().clock().now();
-        let limits = self.socket.limits.clone();
-        let late = |since: Option<Instant>, time| {
-            since.is_some_and(|since| now.saturating_duration_since(since) >= time)
-        };
-        if self
-            .closing
-            .is_some_and(|closing| closing.due(self.stuck) <= now)
-        {
-            return Some(self.cut_off("the close frame was not answered"));
-        }
-        if late(self.stuck, limits.write) {
-            return Some(self.cut_off("the other end reads nothing"));
-        }
-        // What has come already came in time, and what we do not read we can't hear.
-        if self.socket.is_full() || self.has_unread(context) {
-            self.heard = now;
-            self.pinged = false;
-        }
-        if late(Some(self.heard), limits.idle) {
-            return Some(self.cut_off("nothing came for too long"));
-        }
-        if late(Some(self.heard), limits.ping) && !self.pinged {
-            self.pinged = true;
-            self.socket.probe();
-            if let Some(failure) = self.write(context) {
-                return Some(self.lost(&failure));
+        let unheard = self.socket.is_full() || self.has_unread(context);
+        match self.times.late(now, &self.socket.limits) {
+            Some(Late::Close) => return Some(self.cut_off("the close frame was not answered")),
+            Some(Late::Reading) => return Some(self.cut_off("the other end reads nothing")),
+            // What has come already came in time, and what we do not read we can't hear.
+            _ if unheard => self.times.heard(now),
+            Some(Late::Sign) => return Some(self.cut_off("nothing came for too long")),
+            Some(Late::Ping) => {
+                self.times.pinged();
+                self.socket.probe();
+                if let Some(failure) = self.write(context) {
+                    return Some(self.lost(&failure));
+                }
             }
+            None => {}
         }
         self.arm();
         None
@@ -420,46 +335,6 @@ impl Pump {
         if !mem::replace(&mut self.reported, true) {
             self.socket.end();
             self.service.closed(self.socket.number(), ending);
-        }
-    }
-
-    /// Sends what waits, the close frame last, and gives the other end time to take it. The server ends its side first, so
-    /// that it is not the client's port that stays in TIME_WAIT (RFC 6455 §7.1.1).
-    async fn finish(&mut self) -> io::Result<()> {
-        self.reader = None;
-        self.input = Vec::new();
-        let engine = self.socket.engine().clone();
-        self.deadline
-            .set(deadline_after(Instant::now(), CLOSE_HANDSHAKE));
-        poll_fn(|context| {
-            self.socket.flush(context);
-            let output = self.socket.output.borrow();
-            let over = output.queue.is_empty() || output.failure.is_some();
-            if over || self.deadline.poll_expired(context) {
-                return Poll::Ready(());
-            }
-            Poll::Pending
-        })
-        .await;
-        self.deadline.set(deadline_after(Instant::now(), LINGER));
-        if self.socket.role() == Role::Server {
-            poll_fn(|context| {
-                let mut output = self.socket.output.borrow_mut();
-                lingering::poll_end_sending(&mut output.transport, &self.deadline, context)
-            })
-            .await?;
-        }
-        loop {
-            let ended = poll_fn(|context| {
-                let mut output = self.socket.output.borrow_mut();
-                let transport = &mut output.transport;
-                lingering::poll_drop_input(transport, &self.deadline, engine.buffers(), context)
-            })
-            .await?;
-            if ended {
-                return Ok(());
-            }
-            futures_lite::future::yield_now().await;
         }
     }
 }

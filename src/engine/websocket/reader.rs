@@ -135,10 +135,18 @@ impl Reader {
 }
 
 impl Violation {
+    /// A text is not UTF-8 (RFC 6455 §8.1).
+    pub(super) fn broken_text() -> Self {
+        Self {
+            code: 1007,
+            reason: "the text is not UTF-8".to_owned(),
+        }
+    }
+
     fn of(error: &Error) -> Self {
         let (code, reason) = match error {
             Error::Capacity(_) => (1009, "the message is too large".to_owned()),
-            Error::Utf8(_) => (1007, "the text is not UTF-8".to_owned()),
+            Error::Utf8(_) => return Self::broken_text(),
             Error::Protocol(problem) => (1002, protocol_text(problem)),
             other => (1002, other.to_string()),
         };

@@ -107,16 +107,15 @@ async fn exchange(
     request: ClientRequest,
     body: RequestBody,
 ) -> Result<Carried, String> {
-    let RequestBody::Bytes(body) = body else {
-        return Err("a connection of the host's takes no streamed body".to_owned());
+    let body = match body {
+        RequestBody::Empty => Vec::new(),
+        RequestBody::Bytes(bytes) => bytes.to_vec(),
+        RequestBody::Streamed { .. } => {
+            return Err("a connection of the host's takes no streamed body".to_owned());
+        }
     };
     let limit = request.options.max_body_size;
-    let request = conversion::request(
-        &request.url,
-        &request.method,
-        &request.fields,
-        body.to_vec(),
-    )?;
+    let request = conversion::request(&request.url, &request.method, &request.fields, body)?;
     let carrier = open().await.map_err(|error| error.to_string())?;
     let response = async_h1::connect(carrier, request).await;
     let mut response = response.map_err(|error| error.to_string())?;

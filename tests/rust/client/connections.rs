@@ -1,6 +1,10 @@
 //! When connections are used again, and requests sent again (RFC 9112 §9).
 
-use std::{thread, time::Duration};
+use std::{
+    io::{Read, Write},
+    thread,
+    time::Duration,
+};
 
 use lute_net::engine::client::RequestBody;
 
@@ -95,7 +99,7 @@ fn an_idempotent_request_on_a_kept_connection_that_ends_is_sent_again_as_of_rfc_
             ]);
             let caller = Caller::new();
             caller.get(&peer.url()).unwrap();
-            let answer = caller.send(caller.request(method, &peer.url()), RequestBody::none());
+            let answer = caller.send(caller.request(method, &peer.url()), RequestBody::Empty);
             assert_eq!(answer.unwrap().status, 205, "{method}");
             assert_eq!((peer.connections(), peer.requests().len()), (2, 3));
         }
@@ -108,7 +112,7 @@ fn a_post_is_not_sent_again_as_of_rfc_9112_section_9_3_1() {
     let caller = Caller::new();
     caller.get(&peer.url()).unwrap();
     let problem = caller
-        .send(caller.request("POST", &peer.url()), RequestBody::none())
+        .send(caller.request("POST", &peer.url()), RequestBody::Empty)
         .unwrap_err();
     assert!(problem.contains("closed the connection"), "{problem}");
     assert_eq!(peer.requests().len(), 2);
@@ -144,4 +148,103 @@ fn idle_connections_are_kept_up_to_a_limit_and_closed_on_demand() {
     assert_eq!(peers[0].connections(), 2);
     caller.client.pool().clear();
     assert!(caller.client.pool().is_empty());
+}
+
+/// Turns the caller's loop until `condition` holds.
+fn until(caller: &Caller, condition: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    caller
+        .engine
+        .block_on(async {
+            while !condition() {
+                assert!(begin.elapsed() < crate::support::PATIENCE);
+                let soon = std::time::Instant::now() + Duration::from_millis(1);
+                caller.engine.timers().sleep_until(soon).await;
+            }
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_request_that_closes_says_so_and_its_connection_is_not_kept_as_of_rfc_9112_section_9_6() {
+    let peer = Peer::new(vec![hello()]);
+    let caller = Caller::new();
+    let mut request = caller.request("GET", &peer.url());
+    request.closes = true;
+    caller.send(request, RequestBody::Empty).unwrap();
+    assert!(peer.requests()[0].contains("\r\nConnection: close\r\n"));
+    assert!(caller.client.pool().is_empty());
+    assert_eq!(caller.engine.reactor().watched(), 0);
+    caller.get(&peer.url()).unwrap();
+    assert!(!peer.requests()[1].contains("Connection"));
+    assert_eq!(caller.client.pool().len(), 1);
+}
+
+#[test]
+fn a_kept_connection_is_closed_as_soon_as_its_server_closes_it() {
+    let peer = Peer::new(vec![
+        close("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+        hello(),
+    ]);
+    let caller = Caller::new();
+    // The first is kept until its end is seen, and the second one must not be taken with it.
+    caller.get(&peer.url()).unwrap();
+    until(&caller, || caller.client.pool().is_empty());
+    assert_eq!(caller.engine.reactor().watched(), 0);
+    caller.get(&peer.url()).unwrap();
+    assert_eq!(caller.client.pool().len(), 1);
+}
+
+#[test]
+fn of_many_kept_connections_those_are_closed_that_their_servers_close() {
+    let staying = Peer::new(vec![hello()]);
+    let caller = Caller::new();
+    caller.get(&staying.url()).unwrap();
+    let leaving: Vec<_> = (0..8)
+        .map(|_| {
+            Peer::new(vec![close(
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            )])
+        })
+        .collect();
+    for peer in &leaving {
+        caller.get(&peer.url()).unwrap();
+    }
+    until(&caller, || caller.client.pool().len() == 1);
+    caller.get(&staying.url()).unwrap();
+    assert_eq!(staying.connections(), 1);
+}
+
+#[test]
+fn bytes_that_come_on_a_kept_connection_end_it() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(KEPT.as_bytes());
+        thread::sleep(Duration::from_millis(20));
+        let timeout = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n";
+        let _ = stream.write_all(timeout);
+        let _ = stream.read(&mut [0; 1024]);
+    });
+    let caller = Caller::new();
+    let answer = caller.get(&format!("http://127.0.0.1:{port}/")).unwrap();
+    assert_eq!(answer.status, 200);
+    until(&caller, || caller.client.pool().is_empty());
+}
+
+#[test]
+fn a_connection_that_is_kept_later_for_a_shorter_time_ends_first() {
+    let long = Peer::new(vec![hello()]);
+    let short = Peer::new(vec![send(
+        "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=2\r\nContent-Length: 0\r\n\r\n",
+    )]);
+    let caller = Caller::new();
+    caller.get(&long.url()).unwrap();
+    caller.get(&short.url()).unwrap();
+    assert_eq!(caller.client.pool().len(), 2);
+    until(&caller, || caller.client.pool().len() == 1);
+    caller.get(&long.url()).unwrap();
+    assert_eq!(long.connections(), 1);
 }

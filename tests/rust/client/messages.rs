@@ -210,7 +210,7 @@ fn head_204_and_304_have_no_body_whatever_their_length_as_of_rfc_9112_section_6_
         let caller = Caller::new();
         for _ in 0..2 {
             let request = caller.request(method, &peer.url());
-            let answer = caller.send(request, RequestBody::none()).unwrap();
+            let answer = caller.send(request, RequestBody::Empty).unwrap();
             assert_eq!((answer.status, answer.body.len()), (status, 0));
             assert_eq!(answer.fields.get("content-length"), Some(&b"5"[..]));
         }

@@ -6,6 +6,7 @@ mod faults;
 mod messages;
 mod peer;
 mod peers;
+mod policy;
 mod proxies;
 mod redirects;
 mod secure;

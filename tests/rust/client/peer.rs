@@ -175,7 +175,7 @@ impl Caller {
     }
 
     pub fn get(&self, url: &str) -> Result<Answer, String> {
-        self.send(self.request("GET", url), RequestBody::none())
+        self.send(self.request("GET", url), RequestBody::Empty)
     }
 
     pub fn send(&self, request: ClientRequest, body: RequestBody) -> Result<Answer, String> {

@@ -87,7 +87,7 @@ fn pythons_http_server_in_both_versions() {
             usize::from(version == "HTTP/1.1")
         );
         let head = caller.request("HEAD", &server.url("/long"));
-        assert_eq!(caller.send(head, RequestBody::none()).unwrap().body, b"");
+        assert_eq!(caller.send(head, RequestBody::Empty).unwrap().body, b"");
         if version == "HTTP/1.0" {
             let closed = caller.get(&server.url("/close")).unwrap();
             assert_eq!(text(closed), "until the end");

@@ -95,7 +95,7 @@ fn credentials_go_to_the_same_origin_and_to_no_other() {
     let peer = Peer::new(vec![redirect(302, "/same"), redirect(302, &other.url())]);
     let caller = Caller::new();
     let request = with_credentials(&caller, &peer.url());
-    caller.send(request, RequestBody::none()).unwrap();
+    caller.send(request, RequestBody::Empty).unwrap();
     let [_, same] = &peer.requests()[..] else {
         panic!("{:?}", peer.requests());
     };

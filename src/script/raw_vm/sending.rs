@@ -1,0 +1,77 @@
+//! `ws:send(data)`: from the script's value to the WebSocket, without a copy in between.
+
+use std::{
+    ffi::{CStr, c_int},
+    str,
+};
+
+use mlua::{
+    ffi::{self, lua_State},
+    prelude::{Lua, LuaFunction, LuaResult},
+};
+
+use super::super::websocket::Outlet;
+use super::{buffer, string};
+use crate::engine::websocket::Data;
+
+/// Where a WebSocket's table has its number.
+const ID: &CStr = c"__id";
+
+/// A function `send(ws, data)` that sends through `outlet` and returns what that says; where it says nothing, or the arguments
+/// are not what they must be, what `rest(ws, data)` returns.
+///
+/// # Errors
+/// When the VM has no memory left.
+pub fn sender(lua: &Lua, outlet: Outlet, rest: LuaFunction) -> LuaResult<LuaFunction> {
+    let id = lua.create_string(ID.to_bytes())?;
+    // SAFETY: the closure takes the three values on the stack as its upvalues and leaves itself. The userdata owns the outlet and
+    // drops it, which does not use the VM; the VM aligns it to 16 bytes. It is empty while the VM may still fail to make it.
+    unsafe {
+        lua.exec_raw((rest, id), move |state| {
+            *ffi::lua_newuserdata_t(state, None) = Some(outlet);
+            ffi::lua_pushcclosurek(state, send, c"send".as_ptr(), 3, None);
+        })
+    }
+}
+
+/// `send(ws, data)`; its upvalues are `rest`, the name of the number, and the outlet.
+unsafe extern "C-unwind" fn send(state: *mut lua_State) -> c_int {
+    const REST: c_int = ffi::lua_upvalueindex(1);
+    // SAFETY: as the module says. Besides the two arguments at most 2 places are used.
+    unsafe {
+        ffi::lua_settop(state, 2);
+        if let Some(sent) = sent(state) {
+            ffi::lua_pushnumber(state, sent as f64);
+            return 1;
+        }
+        ffi::lua_settop(state, 2);
+        ffi::lua_pushvalue(state, REST);
+        ffi::lua_insert(state, 1);
+        ffi::lua_call(state, 2, 1);
+        1
+    }
+}
+
+/// Sends the second argument through the WebSocket that is the first.
+unsafe fn sent(state: *mut lua_State) -> Option<i64> {
+    const ID: c_int = ffi::lua_upvalueindex(2);
+    const OUTLET: c_int = ffi::lua_upvalueindex(3);
+    // SAFETY: as the module says. One place is used. The outlet lives as long as this closure, which runs; no Luau runs while the
+    // message's bytes are used.
+    unsafe {
+        if ffi::lua_type(state, 1) != ffi::LUA_TTABLE {
+            return None;
+        }
+        ffi::lua_pushvalue(state, ID);
+        if ffi::lua_rawget(state, 1) != ffi::LUA_TNUMBER {
+            return None;
+        }
+        let number = ffi::lua_tonumber(state, 3) as u64;
+        let data = match string(state, 2) {
+            Some(text) => Data::Text(str::from_utf8(text).ok()?),
+            None => Data::Binary(buffer(state, 2)?),
+        };
+        let outlet = ffi::lua_touserdata(state, OUTLET).cast::<Option<Outlet>>();
+        outlet.as_ref()?.as_ref()?.send(number, data)
+    }
+}
