@@ -17,6 +17,54 @@
 //!   the next one
 //! - [`numbered`]: tables by number
 //! - [`policy`]: where a program may connect to and listen; [`quota`]: how many connections it may have
+//!
+//! A server and a client in Rust alone:
+//!
+//! ```
+//! use std::{rc::Rc, task::{Context, Poll}};
+//! use lute_net::engine::{
+//!     Engine,
+//!     answer::AnswerWriter,
+//!     client::{Client, ClientRequest},
+//!     dialer::Dialer,
+//!     limits::Limits,
+//!     intake::Bodies,
+//!     listener::ListenAt,
+//!     server::{Server, ServerOptions},
+//!     service::{Answer, BodyPart, Reply, Request, Service},
+//! };
+//!
+//! /// Answers at once, so that it is asked for nothing else.
+//! struct Hello(Rc<Engine>);
+//!
+//! impl Service for Hello {
+//!     fn respond(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Reply {
+//!         let body = format!("hello {}", request.head.path());
+//!         let written = AnswerWriter::begin(out, request.shape, 200)
+//!             .and_then(|answer| answer.finish(&self.0.clock().date(), body.as_bytes()));
+//!         Reply::Written { persistent: written.unwrap_or(false) }
+//!     }
+//!     fn poll_answer(&self, _: u64, _: &mut Context<'_>) -> Poll<Answer> { Poll::Pending }
+//!     fn gone(&self, _: u64) {}
+//!     fn sent(&self, _: u64) {}
+//!     fn client_ended(&self, _: u64) {}
+//!     fn poll_body_wanted(&self, _: u64, _: &mut Context<'_>) -> Poll<()> { Poll::Pending }
+//!     fn body_part(&self, _: u64, _: BodyPart<'_>) {}
+//! }
+//!
+//! let engine = Engine::new(Rc::default())?;
+//! let at = ListenAt::Internet { addresses: vec!["127.0.0.1:0".parse()?], reuse_port: false };
+//! let options = ServerOptions { limits: Limits::default(), bodies: Bodies::Whole, tls: None };
+//! let server = Server::listen(&engine, &at, options, Rc::new(Hello(engine.clone())))?;
+//! let client = Client::new(Dialer::new(engine.clone()));
+//! let url = format!("http://127.0.0.1:{}/you", server.port()).parse()?;
+//! let body = engine.block_on(async {
+//!     let mut response = client.send(ClientRequest::get(url)).await?;
+//!     response.body.read_to_end().await
+//! })??;
+//! assert_eq!(body, b"hello /you");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod answer;
 pub mod buffers;
