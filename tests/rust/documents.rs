@@ -87,7 +87,7 @@ fn each_floor_says_what_each_of_its_files_is_for() {
 #[test]
 fn the_readme_names_every_function_and_option_that_the_definitions_have() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let words: HashSet<&str> = words(&readme).collect();
+    let named: HashSet<&str> = words(&readme).collect();
     let mut names = 0;
     for file in [
         "lute/net/client",
@@ -110,9 +110,10 @@ fn the_readme_names_every_function_and_option_that_the_definitions_have() {
             let Some(name) = function.or(field.map(|(name, _)| name)) else {
                 continue;
             };
-            if words(name).count() == 1 {
+            // Not the fields of what is inside.
+            if !name.starts_with(char::is_whitespace) && words(name).count() == 1 {
                 names += 1;
-                assert!(words.contains(name), "{file}: {name}");
+                assert!(named.contains(name), "{file}: {name}");
             }
         }
     }

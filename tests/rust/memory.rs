@@ -75,7 +75,8 @@ end)
 fn whatever_has_no_memory_left_is_an_error_and_the_host_goes_on() {
     let mut finished = 0;
     // Wherever memory ends: while modules load, while requests run, at last nowhere.
-    for extra in (0..130).map(|step| step * 16 * 1024) {
+    let plenty = (3..13).map(|step| step << 20);
+    for extra in (0..130).map(|step| step * 16 * 1024).chain(plenty) {
         let built = limited(BARE_VM + extra).on_error(|_| {}).build();
         let Ok(runtime) = built else { continue };
         if runtime
