@@ -40,7 +40,7 @@ fn noting_within(
 }
 
 /// A port where nobody may come.
-fn guarded() -> (TcpListener, u16) {
+pub fn guarded() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
