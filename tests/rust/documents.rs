@@ -169,7 +169,7 @@ impl Nginx {
             .spawn()
             .unwrap();
         let socket = folder.join("socket");
-        wait_until("nginx", || socket.exists());
+        wait_until("nginx", || UnixStream::connect(&socket).is_ok());
         Self { process, folder }
     }
 
