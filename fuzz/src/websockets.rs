@@ -13,7 +13,7 @@ use lute_net::engine::service::Remote;
 use lute_net::engine::socket::Socket;
 use lute_net::engine::transport::Transport;
 use lute_net::engine::websocket::{
-    Data, Ending, Pump, PumpOptions, Receipt, Role, Upgrade, WebSocket, WebSocketService,
+    Data, Ending, Incoming, Pump, PumpOptions, Role, Upgrade, WebSocket, WebSocketService,
 };
 use smol::{LocalExecutor, Task};
 
@@ -193,6 +193,13 @@ impl Exchange {
     }
 }
 
+/// Whether a receiver has done with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receipt {
+    Done,
+    Held,
+}
+
 /// Does with a message what its first byte says.
 #[derive(Default)]
 struct Receiver {
@@ -208,6 +215,28 @@ impl Receiver {
         let over = matches!(events.last(), Some(Event::Closed(_)));
         assert!(!over, "{event:?} after the end");
         events.push(event);
+    }
+
+    fn message(&self, data: Data<'_>) -> Receipt {
+        let bytes = data.bytes();
+        assert!(bytes.len() <= LONGEST_MESSAGE);
+        self.told(match data {
+            Data::Text(text) => Event::Text(text.to_owned()),
+            Data::Binary(bytes) => Event::Binary(bytes.to_vec()),
+        });
+        let socket = self.socket.borrow().clone().expect("it was opened");
+        match bytes.first() {
+            Some(b'c') => socket.close(4000, &String::from_utf8_lossy(&bytes[1..])),
+            Some(b'h') => {
+                assert!(self.held.get() <= MOST_HELD, "it holds too many");
+                self.held.set(self.held.get() + 1);
+                return Receipt::Held;
+            }
+            Some(b'p') => drop(socket.ping(&bytes[1..])),
+            _ => drop(socket.send(data)),
+        }
+        assert!(socket.unsent() <= LONGEST_QUEUE);
+        Receipt::Done
     }
 
     /// Has done with one of the messages that are held.
@@ -230,26 +259,12 @@ impl WebSocketService for Receiver {
         assert!(before.is_none(), "opened twice");
     }
 
-    fn message(&self, _: u64, data: Data<'_>) -> Receipt {
-        let bytes = data.bytes();
-        assert!(bytes.len() <= LONGEST_MESSAGE);
-        self.told(match data {
-            Data::Text(text) => Event::Text(text.to_owned()),
-            Data::Binary(bytes) => Event::Binary(bytes.to_vec()),
-        });
-        let socket = self.socket.borrow().clone().expect("it was opened");
-        match bytes.first() {
-            Some(b'c') => socket.close(4000, &String::from_utf8_lossy(&bytes[1..])),
-            Some(b'h') => {
-                assert!(self.held.get() <= MOST_HELD, "it holds too many");
-                self.held.set(self.held.get() + 1);
-                return Receipt::Held;
+    fn received(&self, _: u64, messages: &mut dyn Incoming) {
+        while let Some(data) = messages.next() {
+            if self.message(data) == Receipt::Held {
+                messages.hold();
             }
-            Some(b'p') => drop(socket.ping(&bytes[1..])),
-            _ => drop(socket.send(data)),
         }
-        assert!(socket.unsent() <= LONGEST_QUEUE);
-        Receipt::Done
     }
 
     fn drained(&self, _: u64) {

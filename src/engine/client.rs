@@ -45,6 +45,8 @@ use std::{
 
 use url::Url;
 
+#[cfg(feature = "async-h1")]
+pub(crate) use self::redirect::Hops;
 use self::{body::Reading, exchange::Exchange, exchange::Head, upload::Expectation};
 pub use self::{
     body::ResponseBody,

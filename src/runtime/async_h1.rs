@@ -46,8 +46,10 @@ impl Builder {
     /// Sends the scripts' requests to an origin (`http://host:port`) through `async_h1` on a connection that `open` gives,
     /// once for each request: a new one, or a clone of one that is kept. The policy is not asked: the host has opened it.
     ///
-    /// It is for `client.request`; redirects are not followed, bodies of functions and methods that `http_types` does not
-    /// know are errors. Everywhere else the scripts' requests go their own way.
+    /// It is for `client.request` and `client.stream`, with bodies of every kind, redirects, limits and timeouts. A redirect
+    /// to an origin without such a connection is followed over the network, where the policy is asked, and one from the
+    /// network to a carried origin through its connection. No compressed body is asked for. Methods that `http_types` does
+    /// not know and header bytes over 0x7f are errors; `client.websocket` goes its own way, since `async_h1` upgrades nothing.
     ///
     /// ```no_run
     /// let runtime = lute_net::Runtime::builder()

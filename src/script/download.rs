@@ -16,10 +16,29 @@ use super::{
     natives::Natives,
     scheduler::Delivery,
 };
-use crate::engine::{
-    client::{ClientError, ResponseBody},
-    quota::Permit,
-};
+use crate::engine::{client::ResponseBody, quota::Permit};
+
+/// A body that comes in pieces.
+pub trait Pieces {
+    /// The next piece, never an empty one; none at the end.
+    ///
+    /// # Errors
+    /// As the script sees it; nothing more comes after it.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Vec<u8>>, String>>;
+
+    /// Whether all has been read, or nothing more can be.
+    fn is_ended(&self) -> bool;
+}
+
+impl Pieces for ResponseBody {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Vec<u8>>, String>> {
+        ResponseBody::poll_next(self, context).map_err(failed)
+    }
+
+    fn is_ended(&self) -> bool {
+        ResponseBody::is_ended(self)
+    }
+}
 
 /// Adds the natives behind `luau/response.luau`.
 ///
@@ -47,7 +66,7 @@ impl LuaUserData for Download {}
 
 impl Download {
     /// A body of which nothing was read yet; the request counts until it has come to its end.
-    pub fn new(body: ResponseBody, permit: Permit) -> Self {
+    pub fn new(body: Box<dyn Pieces>, permit: Permit) -> Self {
         Self(Rc::new(RefCell::new(Open {
             body: Some(body),
             reader: None,
@@ -59,7 +78,7 @@ impl Download {
 
 struct Open {
     /// None once it is closed, and while it is polled: then Luau may run and come here again.
-    body: Option<ResponseBody>,
+    body: Option<Box<dyn Pieces>>,
     /// Who waits for the next piece.
     reader: Option<Waker>,
     closed: bool,
@@ -85,15 +104,14 @@ fn read_piece(script: &Script, download: &Rc<RefCell<Open>>) -> Started {
         if open.reader.is_some() {
             return refused("another coroutine reads this response already".to_owned());
         }
-        if open.body.as_ref().is_none_or(ResponseBody::is_ended) {
+        if open.body.as_ref().is_none_or(|body| body.is_ended()) {
             return (None, None);
         }
         open.reader = Some(Waker::noop().clone());
     }
     let reading = Reading(download.clone());
     begun(script.scheduler.start(async move {
-        let piece = poll_fn(|context| poll_piece(&reading.0, context)).await;
-        let piece = piece.map_err(failed)?;
+        let piece = poll_fn(|context| poll_piece(&reading.0, context)).await?;
         let delivery = move |lua: &Lua| match piece {
             Some(piece) => lua.create_string(&piece)?.into_lua_multi(lua),
             None => LuaNil.into_lua_multi(lua),
@@ -105,7 +123,7 @@ fn read_piece(script: &Script, download: &Rc<RefCell<Open>>) -> Started {
 fn poll_piece(
     download: &RefCell<Open>,
     context: &mut Context<'_>,
-) -> Poll<Result<Option<Vec<u8>>, ClientError>> {
+) -> Poll<Result<Option<Vec<u8>>, String>> {
     let mut open = download.borrow_mut();
     let Some(mut body) = open.body.take() else {
         return Poll::Ready(Ok(None));

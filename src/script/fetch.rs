@@ -14,7 +14,10 @@ use super::{
     scheduler::{Delivery, Handover},
 };
 use crate::engine::{
-    client::{ClientError, ClientOptions, ClientRequest, ClientTimeouts, RequestBody, Response},
+    client::{
+        ClientError, ClientOptions, ClientRequest, ClientTimeouts, Fields, RequestBody, RequestUrl,
+        Response,
+    },
     quota::Permit,
 };
 
@@ -89,10 +92,13 @@ pub fn refused(problem: String) -> Started {
 }
 
 /// A request that may be sent.
-struct Prepared {
-    request: ClientRequest,
-    body: RequestBody,
-    permit: Permit,
+pub struct Prepared {
+    /// What is sent.
+    pub request: ClientRequest,
+    /// With it.
+    pub body: RequestBody,
+    /// For as long as it is under way.
+    pub permit: Permit,
 }
 
 fn prepare(
@@ -157,72 +163,33 @@ fn permitted(
 /// Delivers the response.
 fn request_whole(script: &Script, prepared: Prepared, responses: Responses) -> u64 {
     #[cfg(feature = "async-h1")]
-    if let Some(open) = script.settings.carriers.find(&prepared.request.url) {
-        return request_carried(script, open, prepared, responses);
+    if !script.settings.carriers.is_empty() {
+        return super::async_h1::carrying::request_whole(script, prepared, responses);
     }
-    let Prepared {
-        request,
-        body,
-        permit,
-    } = prepared;
-    let mut sending = script.client.send_body(request, body);
+    let permit = prepared.permit;
+    let mut sending = script.client.send_body(prepared.request, prepared.body);
     script.scheduler.start_direct(async move {
         let _permit = permit;
         let mut response = (&mut sending).await.map_err(failed)?;
         let body = response.body.read_to_end().await.map_err(failed)?;
-        let handover = move |_: &Lua, wait: u64| {
-            let received = Received {
-                status: response.status,
-                fields: &response.fields,
-                body: Some(&body),
-                url: response.url.as_str(),
-            };
-            responses.deliver(wait, received)
-        };
-        Ok(Box::new(handover) as Handover)
-    })
-}
-
-/// As [`request_whole`], through a connection of the host's.
-#[cfg(feature = "async-h1")]
-fn request_carried(
-    script: &Script,
-    open: super::async_h1::carriers::Opener,
-    prepared: Prepared,
-    responses: Responses,
-) -> u64 {
-    let Prepared {
-        request,
-        body,
-        permit,
-    } = prepared;
-    let url = request.url.clone();
-    let sent = super::async_h1::carriers::send(script, open, request, body);
-    script.scheduler.start_direct(async move {
-        let _permit = permit;
-        let carried = sent.await;
-        let carried = carried.map_err(|problem| format!("network request failed: {problem}"))?;
-        let handover = move |_: &Lua, wait: u64| {
-            let received = Received {
-                status: carried.status,
-                fields: &carried.fields,
-                body: Some(&carried.body),
-                url: url.as_str(),
-            };
-            responses.deliver(wait, received)
-        };
-        Ok(Box::new(handover) as Handover)
+        let Response {
+            status,
+            fields,
+            url,
+            ..
+        } = response;
+        Ok(handover(responses, status, fields, url, body))
     })
 }
 
 /// Delivers the response without its body, and the handle by which that is read.
 fn request_head(script: &Script, prepared: Prepared, responses: Responses) -> u64 {
-    let Prepared {
-        request,
-        body,
-        permit,
-    } = prepared;
-    let mut sending = script.client.send_body(request, body);
+    #[cfg(feature = "async-h1")]
+    if !script.settings.carriers.is_empty() {
+        return super::async_h1::carrying::request_head(script, prepared, responses);
+    }
+    let permit = prepared.permit;
+    let mut sending = script.client.send_body(prepared.request, prepared.body);
     script.scheduler.start(async move {
         let Response {
             status,
@@ -230,18 +197,47 @@ fn request_head(script: &Script, prepared: Prepared, responses: Responses) -> u6
             url,
             body,
         } = (&mut sending).await.map_err(failed)?;
-        let download = Download::new(body, permit);
-        let delivery = move |lua: &Lua| {
-            let received = Received {
-                status,
-                fields: &fields,
-                body: None,
-                url: url.as_str(),
-            };
-            let response = responses.make(received)?;
-            (response, lua.create_userdata(download)?).into_lua_multi(lua)
+        let download = Download::new(Box::new(body), permit);
+        Ok(head_delivery(responses, status, fields, url, download))
+    })
+}
+
+/// Hands a whole response over to the coroutine that waits for it.
+pub fn handover(
+    responses: Responses,
+    status: u16,
+    fields: Fields,
+    url: RequestUrl,
+    body: Vec<u8>,
+) -> Handover {
+    Box::new(move |_, wait| {
+        let received = Received {
+            status,
+            fields: &fields,
+            body: Some(&body),
+            url: url.as_str(),
         };
-        Ok(Box::new(delivery) as Delivery)
+        responses.deliver(wait, received)
+    })
+}
+
+/// Delivers a response without its body, and the handle of that.
+pub fn head_delivery(
+    responses: Responses,
+    status: u16,
+    fields: Fields,
+    url: RequestUrl,
+    download: Download,
+) -> Delivery {
+    Box::new(move |lua| {
+        let received = Received {
+            status,
+            fields: &fields,
+            body: None,
+            url: url.as_str(),
+        };
+        let response = responses.make(received)?;
+        (response, lua.create_userdata(download)?).into_lua_multi(lua)
     })
 }
 

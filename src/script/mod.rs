@@ -6,11 +6,11 @@
 //! - [`serve`]: `server.serve`; [`servers`]: those that are open; [`handler`]: calls a handler; [`encoding`]: writes its answers; [`kept_head`]: a request's head; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
-//! - [`json`] is `@std/json`
+//! - [`json`] is `@std/json`; `async_h1`: requests and responses of `http_types`
 //! - [`websocket`]: WebSockets of both sides; [`websocket_client`]: opens them
 //! - [`notices`]: what the engine tells our Luau files
 //! - [`interrupt`]: stops scripts that run for too long; [`memory`]: what is done when they have used theirs up
-//! - [`testing`]: `@std/test`; [`modules`]: ours; [`natives`]: what is behind them; [`host_modules`]: the host's;
+//! - [`testing`]: `@std/test`; [`modules`]: ours; [`natives`]: what is behind them; `places`: things by numbers with small places; [`host_modules`]: the host's;
 //!   [`require`]: those from files
 //! - [`loading`]: starts scripts; [`problems`]: errors on their way out
 //! - [`calls`]: what the host calls; [`contained`]: its panics; [`settings`]: what it decides
@@ -38,6 +38,7 @@ mod metrics;
 mod modules;
 mod natives;
 mod notices;
+mod places;
 mod problems;
 mod raw_vm;
 mod request_options;

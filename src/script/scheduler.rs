@@ -1,4 +1,4 @@
-//! The scheduler's Rust half: the operations that coroutines wait for, each named by a number that is used once.
+//! The scheduler's Rust half: the operations that coroutines wait for, each named by a number of its own.
 //!
 //! Its Luau half, `luau/scheduler.luau`, knows which coroutine waits for which number and resumes them in rounds
 //! (spec of `run`: a round resumes what was ready when it began; timers and sockets are looked at in between).
@@ -22,9 +22,10 @@ use super::{
     interrupt::Interrupt,
     memory::{beyond_the_limit, collect},
     natives::Natives,
+    places::{PLACES, Places},
     plain_message,
 };
-use crate::engine::{Engine, numbered::Numbered, timers::TimerKey, timers::deadline_after};
+use crate::engine::{Engine, timers::TimerKey, timers::deadline_after};
 
 /// Makes the Luau values of an operation's result, once it is delivered.
 pub type Delivery = Box<dyn FnOnce(&Lua) -> LuaResult<LuaMultiValue>>;
@@ -45,8 +46,7 @@ pub enum HandedOver {
 pub struct Scheduler {
     engine: Rc<Engine>,
     interrupt: Rc<Interrupt>,
-    counter: Cell<u64>,
-    operations: RefCell<Numbered<Operation>>,
+    operations: RefCell<Places<Operation>>,
     ended: RefCell<VecDeque<(u64, Outcome)>>,
     /// Coroutines are queued in Luau.
     queued: Cell<bool>,
@@ -91,7 +91,6 @@ impl Scheduler {
         Rc::new(Self {
             engine,
             interrupt,
-            counter: Cell::new(0),
             operations: RefCell::default(),
             ended: RefCell::default(),
             queued: Cell::new(false),
@@ -147,41 +146,37 @@ impl Scheduler {
         operation: impl Future<Output = Result<T, String>> + 'static,
         outcome: fn(T) -> Outcome,
     ) -> u64 {
-        let wait = self.next_number();
         let scheduler = Rc::downgrade(self);
         // Boxed: it would be copied five times on its way into the executor, and some are large.
         let mut operation = Box::pin(operation);
-        let task = self.engine.spawn(async move {
-            let ended = operation.as_mut().await;
-            if let Some(scheduler) = scheduler.upgrade() {
-                scheduler.end(wait, ended.map_or_else(Outcome::Failed, outcome));
-            }
-        });
-        self.operations
-            .borrow_mut()
-            .insert(wait, Operation::Task { _task: task });
-        wait
+        let spawn = |wait| {
+            let task = self.engine.spawn(async move {
+                let ended = operation.as_mut().await;
+                if let Some(scheduler) = scheduler.upgrade() {
+                    scheduler.end(wait, ended.map_or_else(Outcome::Failed, outcome));
+                }
+            });
+            Operation::Task { _task: task }
+        };
+        self.operations.borrow_mut().insert(spawn)
     }
 
     /// Starts a timer; its value is the time that really passed, in seconds.
     pub fn sleep(&self, seconds: f64) -> u64 {
         let since = Instant::now();
         let duration = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
-        let wait = self.next_number();
-        let key = self
-            .engine
-            .timers()
-            .set(deadline_after(since, duration), wait);
-        self.operations
-            .borrow_mut()
-            .insert(wait, Operation::Timer { key, since });
+        let due = deadline_after(since, duration);
+        let wait = self.operations.borrow_mut().insert(|wait| {
+            let key = self.engine.timers().set(due, wait);
+            Operation::Timer { key, since }
+        });
         self.ring();
         wait
     }
 
     /// Ends an operation that nobody waits for any more.
     pub fn abandon(&self, wait: u64) {
-        let operation = self.operations.borrow_mut().remove(&wait);
+        let operation = self.operations.borrow_mut().remove(wait);
         if let Some(Operation::Timer { key, .. }) = operation {
             self.engine.timers().cancel(key);
         }
@@ -204,8 +199,8 @@ impl Scheduler {
 
     /// Ends all operations.
     pub fn clear(&self) {
-        let operations = self.operations.take();
-        for operation in operations.values() {
+        let operations = self.operations.borrow_mut().drain();
+        for operation in &operations {
             if let Operation::Timer { key, .. } = operation {
                 self.engine.timers().cancel(*key);
             }
@@ -218,7 +213,7 @@ impl Scheduler {
     pub fn fire_timers(&self) {
         let now = Instant::now();
         self.engine.fire_timers(|wait| {
-            if let Some(Operation::Timer { since, .. }) = self.operations.borrow().get(&wait) {
+            if let Some(Operation::Timer { since, .. }) = self.operations.borrow().get(wait) {
                 self.ended
                     .borrow_mut()
                     .push_back((wait, Outcome::Elapsed((now - *since).as_secs_f64())));
@@ -244,7 +239,7 @@ impl Scheduler {
 
     /// Whether a coroutine waits for an operation or for a round.
     pub fn is_busy(&self) -> bool {
-        self.is_ready() || !self.operations.borrow().is_empty()
+        self.operations.borrow().len() > 0 || self.is_ready()
     }
 
     /// Coroutines that wait for an operation.
@@ -291,7 +286,7 @@ impl Scheduler {
             let Some((wait, outcome)) = self.ended.borrow_mut().pop_front() else {
                 break;
             };
-            if self.operations.borrow_mut().remove(&wait).is_some() {
+            if self.operations.borrow_mut().remove(wait).is_some() {
                 // One that has just failed for want of memory leaves it as garbage: the next one needs it.
                 collect()?;
                 let _turn = self.interrupt.turn();
@@ -317,12 +312,6 @@ impl Scheduler {
 
     fn end(&self, wait: u64, outcome: Outcome) {
         self.ended.borrow_mut().push_back((wait, outcome));
-    }
-
-    fn next_number(&self) -> u64 {
-        let number = self.counter.get() + 1;
-        self.counter.set(number);
-        number
     }
 }
 
@@ -381,5 +370,6 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
     natives
         .table()
         .set("describe", lua.create_function(describe)?)?;
+    natives.table().set("PLACES", PLACES as f64)?;
     Ok(natives.into_table())
 }

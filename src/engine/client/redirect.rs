@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{ClientError, ClientRequest, Fields};
+use super::{ClientError, ClientRequest, Fields, Redirects, RequestBody};
 
 /// Fields that say who is asking: not for another origin.
 const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "host"];
@@ -24,11 +24,51 @@ pub struct Redirect {
     pub keeps_body: bool,
 }
 
+/// The redirects of one request.
+#[derive(Default)]
+pub struct Hops {
+    followed: u32,
+}
+
+impl Hops {
+    /// The redirect to follow after a response with this status and these fields, if it is one. Errors call the server by its
+    /// `origin`.
+    ///
+    /// # Errors
+    /// When the request's options forbid it, or it leads nowhere.
+    pub fn next(
+        &mut self,
+        request: &ClientRequest,
+        status: u16,
+        fields: &Fields,
+        origin: impl Fn() -> String,
+    ) -> Result<Option<Redirect>, ClientError> {
+        let redirects = request.options.redirects;
+        let limit = match redirects {
+            Redirects::Manual => return Ok(None),
+            Redirects::Refuse => 0,
+            Redirects::Follow(limit) => limit,
+        };
+        let Some(redirect) = of_response(request, status, fields, &origin)? else {
+            return Ok(None);
+        };
+        if redirects == Redirects::Refuse {
+            let to = without_credentials(redirect.url).to_string();
+            return Err(ClientError::Redirected(origin(), to));
+        }
+        if self.followed == limit {
+            return Err(ClientError::TooManyRedirects(origin(), limit));
+        }
+        self.followed += 1;
+        Ok(Some(redirect))
+    }
+}
+
 /// The redirect that a response with this status and these fields is, if it is one.
 ///
 /// # Errors
 /// When its `Location` is no URL that can be requested.
-pub fn of_response(
+fn of_response(
     request: &ClientRequest,
     status: u16,
     fields: &Fields,
@@ -72,6 +112,25 @@ pub fn without_credentials(mut url: Url) -> Url {
 }
 
 impl Redirect {
+    /// The body for the next request: none, or the last one's, which `repeatable` gives if it can be sent again.
+    ///
+    /// # Errors
+    /// When it can't.
+    pub fn next_body(
+        &self,
+        repeatable: impl FnOnce() -> Option<RequestBody>,
+        origin: impl Fn() -> String,
+    ) -> Result<RequestBody, ClientError> {
+        if !self.keeps_body {
+            return Ok(RequestBody::Empty);
+        }
+        repeatable().ok_or_else(|| {
+            let url = without_credentials(self.url.clone()).to_string();
+            let problem = "the streamed body cannot be sent again";
+            ClientError::BadRedirect(origin(), url, problem)
+        })
+    }
+
     /// Makes `request` the one that follows; its body is not touched.
     pub fn apply(self, request: &mut ClientRequest) {
         let same_origin = request.url.origin() == self.url.origin();

@@ -12,10 +12,10 @@ use std::{
 use futures_lite::future::or;
 
 use super::{
-    Client, ClientError, ClientRequest, Redirects, RequestBody, Response,
+    Client, ClientError, ClientRequest, RequestBody, Response,
     clock::ExchangeClock,
     exchange::{Exchange, Head},
-    redirect::{self, Redirect, without_credentials},
+    redirect::{Hops, Redirect},
     told::Told,
     upload::{Expectation, Upload},
 };
@@ -35,8 +35,7 @@ pub struct Sending {
     client: Rc<Client>,
     request: ClientRequest,
     due: Instant,
-    /// Redirects so far.
-    followed: u32,
+    hops: Hops,
     told: Option<Told>,
     step: Step,
 }
@@ -78,7 +77,7 @@ impl Sending {
             client,
             request,
             due,
-            followed: 0,
+            hops: Hops::default(),
             told: None,
             step: Step::Begins(body),
         }
@@ -92,7 +91,11 @@ impl Sending {
                 told.end(&self.request, status);
             }
             let (exchange, head) = exchanged?;
-            let Some(redirect) = self.redirect(&exchange, &head)? else {
+            let origin = || exchange.origin();
+            let redirect = self
+                .hops
+                .next(&self.request, head.status, &head.fields, origin)?;
+            let Some(redirect) = redirect else {
                 let response = self.client.respond(&self.request, exchange, head);
                 return Poll::Ready(Ok(response));
             };
@@ -214,34 +217,6 @@ impl Sending {
         )
     }
 
-    /// The redirect to follow, if there is one.
-    fn redirect(
-        &mut self,
-        exchange: &Exchange,
-        head: &Head,
-    ) -> Result<Option<Redirect>, ClientError> {
-        let redirects = self.request.options.redirects;
-        let limit = match redirects {
-            Redirects::Manual => return Ok(None),
-            Redirects::Refuse => 0,
-            Redirects::Follow(limit) => limit,
-        };
-        let origin = || exchange.origin();
-        let redirect = redirect::of_response(&self.request, head.status, &head.fields, origin)?;
-        let Some(redirect) = redirect else {
-            return Ok(None);
-        };
-        if redirects == Redirects::Refuse {
-            let to = without_credentials(redirect.url).to_string();
-            return Err(ClientError::Redirected(origin(), to));
-        }
-        if self.followed == limit {
-            return Err(ClientError::TooManyRedirects(origin(), limit));
-        }
-        self.followed += 1;
-        Ok(Some(redirect))
-    }
-
     /// Ends an exchange that was redirected.
     fn leave(
         &mut self,
@@ -249,15 +224,8 @@ impl Sending {
         head: Head,
         redirect: Redirect,
     ) -> Result<(), ClientError> {
-        let body = if redirect.keeps_body {
-            exchange.repeatable_body().ok_or_else(|| {
-                let url = without_credentials(redirect.url.clone()).to_string();
-                let problem = "the streamed body cannot be sent again";
-                ClientError::BadRedirect(exchange.origin(), url, problem)
-            })?
-        } else {
-            RequestBody::Empty
-        };
+        let name = exchange.origin();
+        let body = redirect.next_body(|| exchange.repeatable_body(), || name.clone())?;
         self.step = if exchange.is_sent() {
             let response = self.client.respond(&self.request, exchange, head);
             Step::Skips(Box::pin(skip(self.client.clone(), response)), body)

@@ -55,6 +55,15 @@ impl RequestBody {
         Self::Bytes(Rc::new(bytes))
     }
 
+    /// The same once more; none of one that is streamed.
+    pub fn again(&self) -> Option<Self> {
+        match self {
+            Self::Empty => Some(Self::Empty),
+            Self::Bytes(bytes) => Some(Self::Bytes(bytes.clone())),
+            Self::Streamed { .. } => None,
+        }
+    }
+
     /// Whether it is large, or of unknown size: worth asking the server first.
     fn is_large(&self) -> bool {
         match self {
@@ -271,16 +280,13 @@ impl Upload {
 
     /// The body, when it can be sent again; of a streamed one nothing can be asked here any more.
     pub fn repeatable_body(&mut self) -> Option<RequestBody> {
-        match &mut self.body {
-            RequestBody::Empty => Some(RequestBody::Empty),
-            RequestBody::Bytes(bytes) => Some(RequestBody::Bytes(bytes.clone())),
-            streamed => {
-                let untouched = self.position == 0
-                    && matches!(self.stage, Stage::Asks(_) | Stage::Over { whole: false });
-                self.stage = Stage::Over { whole: false };
-                untouched.then(|| mem::take(streamed))
-            }
+        if let Some(again) = self.body.again() {
+            return Some(again);
         }
+        let untouched = self.position == 0
+            && matches!(self.stage, Stage::Asks(_) | Stage::Over { whole: false });
+        self.stage = Stage::Over { whole: false };
+        untouched.then(|| mem::take(&mut self.body))
     }
 }
 

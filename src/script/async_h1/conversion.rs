@@ -136,12 +136,12 @@ pub fn request(
     url: &Url,
     method: &str,
     fields: &Fields,
-    body: Vec<u8>,
+    body: Body,
 ) -> Result<HttpRequest, String> {
     let known =
         Method::from_str(method).map_err(|_| format!("http_types knows no method {method}"))?;
     let mut request = HttpRequest::new(known, url.clone());
-    request.set_body(Body::from_bytes(body));
+    request.set_body(body);
     request.remove_header("content-type");
     for (name, value) in fields.iter() {
         let (name, value) = header(&String::from_utf8_lossy(name), value.to_vec())?;
@@ -186,11 +186,11 @@ mod tests {
         let no_ascii = response(head(200, "X-Name", b"caf\xe9"), Body::empty()).unwrap_err();
         assert!(no_ascii.contains("X-Name"));
         let url = Url::parse("http://example.com/").unwrap();
-        let brew = request(&url, "BREW", &Fields::default(), Vec::new()).unwrap_err();
+        let brew = request(&url, "BREW", &Fields::default(), Body::empty()).unwrap_err();
         assert!(brew.contains("BREW"));
         let mut latin = Fields::default();
         latin.push(b"a", b"caf\xe9");
-        assert!(request(&url, "GET", &latin, Vec::new()).is_err());
+        assert!(request(&url, "GET", &latin, Body::empty()).is_err());
     }
 
     #[test]
