@@ -3,10 +3,11 @@
 
     python3 benches/instructions.py [PATH of lute-net] [HANDLER of scripts/server.luau]
     python3 benches/instructions.py [PATH of lute-net] echo BYTES AT_ONCE
+    python3 benches/instructions.py [PATH of lute-net] client AT_ONCE
 
 A count does not change with what else the machine does, so two builds can be compared where times are too noisy. One
 connection, one request at a time: the loop's own share (one wait for one request) is at its largest. `echo` has WebSocket
-messages come back, so many at once.
+messages come back, so many at once. `client` is the other side: requests of `client.request`, so many at once.
 """
 
 import re
@@ -16,6 +17,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -75,6 +77,33 @@ class Echoes:
             raise SystemExit("what came back is not what was sent")
 
 
+class Client:
+    """Requests of `client.request` to a server in this process, `at_once` of them."""
+
+    unit, few, many = "request", 1000, 4000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!"
+
+    def __init__(self, at_once):
+        self.name, self.at_once = f"client, {at_once} at once", at_once
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            connection, _ = self.listener.accept()
+            threading.Thread(target=self.answer_all, args=(connection,), daemon=True).start()
+
+    def answer_all(self, connection):
+        # Each request is short, and the next one comes after its answer.
+        while connection.recv(65536):
+            connection.sendall(self.answer)
+        connection.close()
+
+    def command(self, count):
+        url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/"
+        return [BINARY, str(HERE / "scripts/requests.luau"), url, str(count), str(self.at_once)]
+
+
 def piece_of(connection):
     piece = connection.recv(65536)
     if not piece:
@@ -98,6 +127,18 @@ def free_port():
 
 
 def counted(load, count):
+    return counted_client(load, count) if HANDLER == "client" else counted_server(load, count)
+
+
+def counted_client(load, count):
+    with tempfile.NamedTemporaryFile() as out:
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out.name}"]
+        command += load.command(count)
+        ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    return instructions(ended.stderr)
+
+
+def counted_server(load, count):
     port = free_port()
     script, name = load.script
     with tempfile.NamedTemporaryFile() as out:
@@ -112,9 +153,23 @@ def counted(load, count):
         connection.close()
         process.send_signal(signal.SIGINT)
         report = process.communicate()[1].decode()
+    return instructions(report)
+
+
+def instructions(report):
     return int(re.search(r"Collected : (\d+)", report).group(1))
 
 
-load = Echoes(int(sys.argv[3]), int(sys.argv[4])) if HANDLER == "echo" else Requests()
+def chosen():
+    match HANDLER:
+        case "echo":
+            return Echoes(int(sys.argv[3]), int(sys.argv[4]))
+        case "client":
+            return Client(int(sys.argv[3]))
+        case _:
+            return Requests()
+
+
+load = chosen()
 each = (counted(load, load.many) - counted(load, load.few)) / (load.many - load.few)
 print(f"{load.name}: {each:.0f} instructions a {load.unit}")

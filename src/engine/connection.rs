@@ -199,7 +199,7 @@ impl<S: Service> Connection<S> {
     fn advance(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Next<S>) {
         let mut used = 0;
         while used < input.len() {
-            if out.len() >= BATCH {
+            if out.len() >= BATCH || used > 0 && self.context.engine.is_time_up() {
                 return (used, Next::Send);
             }
             let mut storage = FieldStorage::new();

@@ -31,7 +31,7 @@ use std::{
 
 use futures_lite::future::or;
 
-use self::contexts::Contexts;
+use self::{addresses::Lookups, contexts::Contexts};
 pub use self::{
     addresses::{literal, resolve},
     error::DialError,
@@ -96,6 +96,7 @@ pub struct Dialer {
     engine: Rc<Engine>,
     gate: Rc<dyn Gate>,
     contexts: Contexts,
+    lookups: Lookups,
     environment: OnceCell<ProxySettings>,
 }
 
@@ -111,6 +112,7 @@ impl Dialer {
             engine,
             gate,
             contexts: Contexts::default(),
+            lookups: Lookups::default(),
             environment: OnceCell::new(),
         })
     }
@@ -189,7 +191,7 @@ impl Dialer {
     /// Connects to the first address of `host` that the gate lets through and that accepts; errors call it `name`.
     async fn connect(&self, host: &str, port: u16, name: &str) -> Result<Socket, DialError> {
         self.ask_name(host, port)?;
-        let addresses = resolve(host, port).await;
+        let addresses = self.lookups.resolve(host, port).await;
         let addresses = addresses.map_err(|error| DialError::NotFound {
             host: host.to_owned(),
             error,

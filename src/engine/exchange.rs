@@ -51,6 +51,9 @@ impl<S: Service> Connection<S> {
                 Ok(Some(next)) => next,
                 Ok(None) if self.input.is_empty() => return After::Request,
                 Ok(None) => {
+                    if self.context.engine.is_time_up() {
+                        yield_now().await;
+                    }
                     let handled = poll_fn(|context| Poll::Ready(self.handle_kept(context))).await;
                     match handled {
                         Err(_) => return After::End,

@@ -2,7 +2,8 @@
 //! Rust program can use it alone; that is how it is tested and measured.
 //!
 //! - [`Engine`]: what everything on the thread shares
-//! - [`reactor`]: readiness of sockets, by the system's `poller`; [`timers`]: deadlines; [`deadlines`]: those of connections; [`buffers`]: the shared read and write buffers
+//! - [`reactor`]: readiness of sockets, by the system's `poller`; [`timers`]: deadlines; [`deadlines`]: those of connections;
+//!   [`clock`]: the time of a turn; [`buffers`]: the shared read and write buffers
 //! - [`socket`]: a non-blocking socket in the reactor; [`transport`]: what a connection's bytes go through
 //! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted; [`counters`]: what is
 //!   counted
@@ -16,6 +17,54 @@
 //!   the next one
 //! - [`numbered`]: tables by number
 //! - [`policy`]: where a program may connect to and listen; [`quota`]: how many connections it may have
+//!
+//! A server and a client in Rust alone:
+//!
+//! ```
+//! use std::{rc::Rc, task::{Context, Poll}};
+//! use lute_net::engine::{
+//!     Engine,
+//!     answer::AnswerWriter,
+//!     client::{Client, ClientRequest},
+//!     dialer::Dialer,
+//!     limits::Limits,
+//!     intake::Bodies,
+//!     listener::ListenAt,
+//!     server::{Server, ServerOptions},
+//!     service::{Answer, BodyPart, Reply, Request, Service},
+//! };
+//!
+//! /// Answers at once, so that it is asked for nothing else.
+//! struct Hello(Rc<Engine>);
+//!
+//! impl Service for Hello {
+//!     fn respond(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Reply {
+//!         let body = format!("hello {}", request.head.path());
+//!         let written = AnswerWriter::begin(out, request.shape, 200)
+//!             .and_then(|answer| answer.finish(&self.0.clock().date(), body.as_bytes()));
+//!         Reply::Written { persistent: written.unwrap_or(false) }
+//!     }
+//!     fn poll_answer(&self, _: u64, _: &mut Context<'_>) -> Poll<Answer> { Poll::Pending }
+//!     fn gone(&self, _: u64) {}
+//!     fn sent(&self, _: u64) {}
+//!     fn client_ended(&self, _: u64) {}
+//!     fn poll_body_wanted(&self, _: u64, _: &mut Context<'_>) -> Poll<()> { Poll::Pending }
+//!     fn body_part(&self, _: u64, _: BodyPart<'_>) {}
+//! }
+//!
+//! let engine = Engine::new(Rc::default())?;
+//! let at = ListenAt::Internet { addresses: vec!["127.0.0.1:0".parse()?], reuse_port: false };
+//! let options = ServerOptions { limits: Limits::default(), bodies: Bodies::Whole, tls: None };
+//! let server = Server::listen(&engine, &at, options, Rc::new(Hello(engine.clone())))?;
+//! let client = Client::new(Dialer::new(engine.clone()));
+//! let url = format!("http://127.0.0.1:{}/you", server.port()).parse()?;
+//! let body = engine.block_on(async {
+//!     let mut response = client.send(ClientRequest::get(url)).await?;
+//!     response.body.read_to_end().await
+//! })??;
+//! assert_eq!(body, b"hello /you");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod answer;
 pub mod buffers;
@@ -50,6 +99,7 @@ mod upload;
 pub mod websocket;
 
 use std::{
+    cell::Cell,
     future::Future,
     io,
     pin::pin,
@@ -78,6 +128,8 @@ pub struct Engine {
     clock: Clock,
     connections: Rc<Quota>,
     websocket_readers: Readers,
+    /// When the tasks that run have to leave the thread to its owner.
+    turn_end: Cell<Option<Instant>>,
 }
 
 impl Engine {
@@ -95,6 +147,7 @@ impl Engine {
             clock: Clock::default(),
             connections: Rc::default(),
             websocket_readers: Readers::default(),
+            turn_end: Cell::default(),
         }))
     }
 
@@ -159,6 +212,7 @@ impl Engine {
 
     /// Runs the tasks that are ready, until `limit` if there is one. Whether some may be left.
     pub fn run_tasks(&self, limit: Option<Instant>) -> bool {
+        self.turn_end.set(limit);
         for _ in 0..TASKS_PER_TURN {
             if !self.executor.try_tick() {
                 return false;
@@ -168,6 +222,13 @@ impl Engine {
             }
         }
         true
+    }
+
+    /// Whether a task that has done something and could go on at once should let others have the thread: the limit of
+    /// [`Self::run_tasks`] is over.
+    pub fn is_time_up(&self) -> bool {
+        let end = self.turn_end.get();
+        end.is_some_and(|end| Instant::now() >= end)
     }
 
     /// Waits for a task that is ready and runs it: for an executor in which this one is nested.

@@ -17,17 +17,18 @@
 
 mod ranges;
 mod rule;
+mod rules;
 #[cfg(test)]
 mod tests;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use self::{
-    ranges::{embedded, is_public},
-    rule::{Place, Rule},
+    rule::Rule,
+    rules::{LOCAL, LOCAL6, Rules},
 };
 use super::{
     dialer::{self, Gate},
@@ -60,13 +61,6 @@ use super::{
 pub struct Policy {
     connect: Rules,
     listen: Rules,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Rules {
-    closed: bool,
-    allow: Vec<Rule>,
-    deny: Vec<Rule>,
 }
 
 /// A rule that can't be read: what is wrong with it.
@@ -344,89 +338,6 @@ impl Gate for Policy {
     }
 }
 
-impl Rules {
-    fn allows_name(&self, host: &str, port: u16) -> bool {
-        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let matches = |rule: &Rule| rule.has_name(&host, port);
-        if self.deny.iter().any(matches) {
-            return false;
-        }
-        let is_local = is_localhost(&host)
-            && self
-                .allow
-                .iter()
-                .any(|rule| rule.has_address(LOCAL, port) || rule.has_address(LOCAL6, port));
-        !self.closed || is_local || self.allow.iter().any(matches)
-    }
-
-    /// Whether the address of a name that is allowed itself may be used.
-    fn allows_address_of(&self, host: &str, address: IpAddr, port: u16) -> bool {
-        if self.denies_address(address, port) {
-            return false;
-        }
-        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let named_local = is_localhost(&host)
-            && address.to_canonical().is_loopback()
-            && self.allow.iter().any(|rule| rule.names(&host, port));
-        !self.closed || named_local || is_public(address) || self.has_address_rule(address, port)
-    }
-
-    /// Whether an address that no name stands for may be used.
-    fn allows_literal(&self, address: IpAddr, port: u16) -> bool {
-        if self.denies_address(address, port) {
-            return false;
-        }
-        let everywhere =
-            || is_public(address) && self.allow.iter().any(|rule| rule.has_everything(port));
-        !self.closed || self.has_address_rule(address, port) || everywhere()
-    }
-
-    /// Whether a socket may listen on `address`, which the unspecified one does on every address.
-    fn allows_listening(&self, address: IpAddr, port: u16) -> bool {
-        let address = address.to_canonical();
-        let denied = |rule: &Rule| rule.has_some_address_of(address, port);
-        if address.is_unspecified() && self.deny.iter().any(denied) {
-            return false;
-        }
-        self.allows_literal(address, port)
-    }
-
-    fn denies_address(&self, address: IpAddr, port: u16) -> bool {
-        let leads_to = embedded(address);
-        self.deny.iter().any(|rule| {
-            rule.has_everything(port)
-                || rule.has_address(address.to_canonical(), port)
-                || leads_to.is_some_and(|inner| rule.has_address(inner, port))
-        })
-    }
-
-    fn has_address_rule(&self, address: IpAddr, port: u16) -> bool {
-        let address = address.to_canonical();
-        self.allow
-            .iter()
-            .any(|rule| rule.has_address(address, port))
-    }
-
-    fn allows_path(&self, path: &Path) -> bool {
-        let Some(path) = real(path) else {
-            return false;
-        };
-        let matches = |rule: &Rule| match rule.place() {
-            Place::Local(folder) => real(folder).is_some_and(|folder| path.starts_with(folder)),
-            _ => false,
-        };
-        !self.deny.iter().any(matches) && (!self.closed || self.allow.iter().any(matches))
-    }
-}
-
-const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const LOCAL6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
-
-/// RFC 6761 §6.3.
-fn is_localhost(host: &str) -> bool {
-    host == "localhost" || host.ends_with(".localhost")
-}
-
 /// Where a connection to `address` ends: the system takes the unspecified one for its own.
 fn reached(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -434,20 +345,6 @@ fn reached(address: IpAddr) -> IpAddr {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => LOCAL6,
         other => other,
     }
-}
-
-/// The path without links, as far as it exists. None for one that goes up from what does not exist, and for one with a NUL:
-/// the system ends a socket's path there, or takes it for a name outside of all folders when it comes first.
-fn real(path: &Path) -> Option<PathBuf> {
-    if path.as_os_str().as_encoded_bytes().contains(&0) {
-        return None;
-    }
-    if let Ok(real) = path.canonicalize() {
-        return Some(real);
-    }
-    let absolute = std::path::absolute(path).ok()?;
-    let name = absolute.file_name()?.to_owned();
-    Some(real(absolute.parent()?)?.join(name))
 }
 
 fn refuse_unless(allowed: bool, problem: impl FnOnce() -> String) -> Result<(), String> {

@@ -114,6 +114,8 @@ impl Pool {
     /// Closes all idle connections.
     pub fn clear(&self) {
         drop(self.idle.take());
+        // Nothing is left to watch.
+        self.watcher.take().into_iter().for_each(Waker::wake);
     }
 
     /// Closes the connection that has waited longest.

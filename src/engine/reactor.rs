@@ -11,23 +11,23 @@
 //! `drop` removes the slot, and the descriptor from the poller, before the socket is closed.
 #![allow(unsafe_code)]
 
+mod wakers;
+
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     io,
     num::NonZeroUsize,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
-    thread::{self, ThreadId},
+    sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use slab::Slab;
 
+use self::wakers::Alarm;
+pub use self::wakers::Wakeup;
 use super::poller::{AsSource, BorrowedSource, Event, Events, Interest, Poller, RawSource, raw};
 
 /// Events taken from the poller at once.
@@ -58,10 +58,7 @@ impl Reactor {
     /// When the system has no descriptor left for the poller.
     pub fn new() -> io::Result<Rc<Self>> {
         let poller = Arc::new(Poller::new()?);
-        let alarm = Arc::new(Alarm {
-            poller: poller.clone(),
-            armed: AtomicBool::new(false),
-        });
+        let alarm = Arc::new(Alarm::new(poller.clone()));
         Ok(Rc::new(Self {
             poller,
             alarm,
@@ -102,11 +99,7 @@ impl Reactor {
 
     /// A wakeup that ends [`Self::turn`]'s wait, or the next one's, and remembers that it was called.
     pub fn wakeup(&self) -> Arc<Wakeup> {
-        Arc::new(Wakeup {
-            woken: AtomicBool::new(true),
-            thread: thread::current().id(),
-            poller: self.poller.clone(),
-        })
+        Arc::new(Wakeup::new(self.poller.clone()))
     }
 
     /// A waker that ends [`Self::turn`]'s wait when it is called from another thread.
@@ -116,7 +109,7 @@ impl Reactor {
 
     /// From here until the next [`Self::turn`] has waited, a call of the alarm ends that wait.
     pub fn arm(&self) {
-        self.alarm.armed.store(true, Ordering::SeqCst);
+        self.alarm.arm();
     }
 
     /// Waits for events, at most `timeout` (for ever with `None`), and wakes the tasks they concern.
@@ -126,7 +119,7 @@ impl Reactor {
     pub fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
         let mut events = self.events.borrow_mut();
         let waited = self.poller.wait(&mut events, timeout);
-        self.alarm.armed.store(false, Ordering::SeqCst);
+        self.alarm.disarm();
         waited?;
         for event in events.iter() {
             let mut slots = self.slots.borrow_mut();
@@ -348,58 +341,5 @@ pub struct PollerDescriptor(Arc<Poller>);
 impl AsSource for PollerDescriptor {
     fn as_fd(&self) -> BorrowedSource<'_> {
         self.0.as_fd()
-    }
-}
-
-/// Wakes whoever runs the reactor; see [`Reactor::wakeup`]. It begins as woken.
-pub struct Wakeup {
-    woken: AtomicBool,
-    thread: ThreadId,
-    poller: Arc<Poller>,
-}
-
-impl Wakeup {
-    /// Whether it was called since this was last asked.
-    pub fn take(&self) -> bool {
-        self.woken.swap(false, Ordering::SeqCst)
-    }
-
-    /// Whether it was called and not taken yet.
-    pub fn is_set(&self) -> bool {
-        self.woken.load(Ordering::SeqCst)
-    }
-}
-
-impl Wake for Wakeup {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let set = self.woken.swap(true, Ordering::SeqCst);
-        // The reactor's own thread looks before it waits.
-        if !set && thread::current().id() != self.thread {
-            // It fails only when the poller is gone, and then nobody waits.
-            let _ = self.poller.notify();
-        }
-    }
-}
-
-/// Ends the poller's wait, only while there is one: a wake from the runtime's own thread costs no system call.
-struct Alarm {
-    poller: Arc<Poller>,
-    armed: AtomicBool,
-}
-
-impl Wake for Alarm {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.armed.swap(false, Ordering::SeqCst) {
-            // It fails only when the poller is gone, and then nobody waits.
-            let _ = self.poller.notify();
-        }
     }
 }

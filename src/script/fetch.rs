@@ -166,12 +166,8 @@ fn request_whole(script: &Script, prepared: Prepared, responses: Responses) -> u
     if !script.settings.carriers.is_empty() {
         return super::async_h1::carrying::request_whole(script, prepared, responses);
     }
-    let Prepared {
-        request,
-        body,
-        permit,
-    } = prepared;
-    let mut sending = script.client.send_body(request, body);
+    let permit = prepared.permit;
+    let mut sending = script.client.send_body(prepared.request, prepared.body);
     script.scheduler.start_direct(async move {
         let _permit = permit;
         let mut response = (&mut sending).await.map_err(failed)?;
@@ -192,12 +188,8 @@ fn request_head(script: &Script, prepared: Prepared, responses: Responses) -> u6
     if !script.settings.carriers.is_empty() {
         return super::async_h1::carrying::request_head(script, prepared, responses);
     }
-    let Prepared {
-        request,
-        body,
-        permit,
-    } = prepared;
-    let mut sending = script.client.send_body(request, body);
+    let permit = prepared.permit;
+    let mut sending = script.client.send_body(prepared.request, prepared.body);
     script.scheduler.start(async move {
         let Response {
             status,

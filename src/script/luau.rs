@@ -63,6 +63,8 @@ pub const PRINT: Source = source!("print.luau");
 pub const NET: Source = source!("net.luau");
 /// `@std/json`.
 pub const JSON: Source = source!("json.luau");
+/// The assertions of `@std/test`.
+pub const ASSERTIONS: Source = source!("assertions.luau");
 /// `@std/test`.
 pub const TEST: Source = source!("test.luau");
 /// `require` around mlua.s.

@@ -6,7 +6,7 @@
 //! - [`serve`]: `server.serve`; [`servers`]: those that are open; [`handler`]: calls a handler; [`encoding`]: writes its answers; [`kept_head`]: a request's head; [`raw_vm`]: the VM's
 //!   C API, for what each request does; [`body_source`]: bodies that its answers stream; [`answers`]: `server.static`, `events`, `routes`;
 //!   [`metrics`]: `server.metrics`
-//! - [`json`] is `@std/json`
+//! - [`json`] is `@std/json`; `async_h1`: requests and responses of `http_types`
 //! - [`websocket`]: WebSockets of both sides; [`websocket_client`]: opens them
 //! - [`notices`]: what the engine tells our Luau files
 //! - [`interrupt`]: stops scripts that run for too long; [`memory`]: what is done when they have used theirs up

@@ -300,7 +300,8 @@ impl Modules {
     fn load_test(&self, lua: &Lua, script: &Rc<Script>) -> LuaResult<()> {
         let clock = Rc::default();
         let natives = testing::natives(lua, script, &clock)?;
-        let test: LuaTable = luau::load(lua, luau::TEST, (natives, &self.scheduler))?;
+        let assertions: LuaTable = luau::load(lua, luau::ASSERTIONS, ())?;
+        let test: LuaTable = luau::load(lua, luau::TEST, (natives, &self.scheduler, assertions))?;
         let _ = self.test.set(TestFunctions::new(&test, clock)?);
         self.keep("@std/test", test.get("module")?);
         Ok(())

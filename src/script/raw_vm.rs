@@ -40,7 +40,10 @@ use std::{
     slice,
 };
 
-use mlua::ffi::{self, lua_State};
+use mlua::{
+    ffi::{self, lua_State},
+    prelude::{Lua, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue},
+};
 
 pub use self::{
     dispatch::{Called, Part, call_handler, dispatcher},
@@ -53,6 +56,31 @@ pub use self::{
 
 /// Where a request's table keeps its head.
 const HEAD: &CStr = c"__head";
+
+/// A function of the VM's. Its upvalues are those of `parts` with these names, then the names of `fields`, then nil.
+fn closure(
+    lua: &Lua,
+    parts: &LuaTable,
+    names: &[&str],
+    fields: &[&CStr],
+    (function, name): (ffi::lua_CFunction, &'static CStr),
+) -> LuaResult<LuaFunction> {
+    let mut upvalues = LuaMultiValue::new();
+    for name in names {
+        upvalues.push_back(parts.get(*name)?);
+    }
+    for name in fields {
+        upvalues.push_back(LuaValue::String(lua.create_string(name.to_bytes())?));
+    }
+    upvalues.push_back(LuaValue::Nil);
+    let count = upvalues.len() as c_int;
+    // SAFETY: the closure takes all values on the stack as its upvalues and leaves itself.
+    unsafe {
+        lua.exec_raw(upvalues, move |state| {
+            ffi::lua_pushcclosurek(state, function, name.as_ptr(), count, None);
+        })
+    }
+}
 
 /// Pushes bytes as a string. One place is used.
 unsafe fn push(state: *mut lua_State, bytes: &[u8]) {

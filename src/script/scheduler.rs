@@ -239,7 +239,7 @@ impl Scheduler {
 
     /// Whether a coroutine waits for an operation or for a round.
     pub fn is_busy(&self) -> bool {
-        self.is_ready() || self.operations.borrow().len() > 0
+        self.operations.borrow().len() > 0 || self.is_ready()
     }
 
     /// Coroutines that wait for an operation.

@@ -181,6 +181,30 @@ where
     executor.run(accepting).await;
 }
 
+/// Runs `serving` and the runtime until its script has noted so many texts; they are sorted.
+fn serve_until_noted(
+    runtime: &Runtime,
+    notes: &RefCell<Vec<String>>,
+    serving: impl Future<Output = ()>,
+    count: usize,
+) -> Vec<String> {
+    let noted = async {
+        while notes.borrow().len() < count {
+            smol::Timer::after(Duration::from_millis(2)).await;
+        }
+    };
+    let patience = async {
+        smol::Timer::after(PATIENCE).await;
+        panic!("{:?}", notes.borrow());
+    };
+    runtime
+        .block_on(future::or(future::or(serving, noted), patience))
+        .unwrap();
+    let mut noted = notes.take();
+    noted.sort();
+    noted
+}
+
 fn listener() -> (smol::net::TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -209,20 +233,7 @@ end
     );
     runtime.load_source("asks.luau", &source, &[]).unwrap();
     let serving = accept(listener, 3, endpoint);
-    let asked = async {
-        while notes.borrow().len() < 3 {
-            smol::Timer::after(Duration::from_millis(2)).await;
-        }
-    };
-    let patience = async {
-        smol::Timer::after(PATIENCE).await;
-        panic!("{:?}", notes.borrow());
-    };
-    runtime
-        .block_on(future::or(future::or(serving, asked), patience))
-        .unwrap();
-    let mut noted = notes.take();
-    noted.sort();
+    let noted = serve_until_noted(&runtime, &notes, serving, 3);
     let expected = |index| format!("201 late piece 2;piece 1;piece 0; {index} ");
     assert_eq!(noted, [expected(1), expected(2), expected(3)]);
 }
@@ -328,20 +339,7 @@ note(problem)
         response.set_body(format!("{} {body}", request.url().query().unwrap()));
         Ok(response)
     });
-    let asked = async {
-        while notes.borrow().len() < 4 {
-            smol::Timer::after(Duration::from_millis(2)).await;
-        }
-    };
-    let patience = async {
-        smol::Timer::after(PATIENCE).await;
-        panic!("{:?}", notes.borrow());
-    };
-    runtime
-        .block_on(future::or(future::or(serving, asked), patience))
-        .unwrap();
-    let mut noted = notes.take();
-    noted.sort();
+    let noted = serve_until_noted(&runtime, &notes, serving, 4);
     for (index, note) in noted[..3].iter().enumerate() {
         let index = index + 1;
         let expected = format!(

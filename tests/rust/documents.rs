@@ -1,6 +1,7 @@
 //! The documents: what they name exists, and what they tell to do works. Their scripts are run by `.ci/snippets`.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{Read, Write},
     os::unix::net::UnixStream,
@@ -66,6 +67,64 @@ fn the_architecture_names_files_that_exist() {
     assert!(files > 20, "only {files} files are named");
 }
 
+#[test]
+fn each_floor_says_what_each_of_its_files_is_for() {
+    for floor in ["src/script/mod.rs", "src/engine/mod.rs"] {
+        let text = fs::read_to_string(root().join(floor)).unwrap();
+        let (map, code): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| line.starts_with("//!"));
+        let map = map.join("\n");
+        for line in code {
+            let declared = line.trim_start_matches("pub ").strip_prefix("mod ");
+            let Some(file) = declared.and_then(|name| name.strip_suffix(';')) else {
+                continue;
+            };
+            assert!(map.contains(&format!("`{file}`")), "{floor}: {file}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_every_function_and_option_that_the_definitions_have() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let named: HashSet<&str> = words(&readme).collect();
+    let mut names = 0;
+    for file in [
+        "lute/net/client",
+        "lute/net/server",
+        "lute/task",
+        "lute/time",
+        "std/json",
+        "std/task",
+        "std/test",
+    ] {
+        let path = root().join("definitions").join(file).with_extension("luau");
+        for line in fs::read_to_string(path).unwrap().lines() {
+            let field = line
+                .strip_prefix('\t')
+                .and_then(|line| line.split_once(": "));
+            let function = line.strip_prefix("function ").map(|line| {
+                let name = line.split('(').next().unwrap_or_default();
+                name.rsplit('.').next().unwrap_or_default()
+            });
+            let Some(name) = function.or(field.map(|(name, _)| name)) else {
+                continue;
+            };
+            // Not the fields of what is inside.
+            if !name.starts_with(char::is_whitespace) && words(name).count() == 1 {
+                names += 1;
+                assert!(named.contains(name), "{file}: {name}");
+            }
+        }
+    }
+    assert!(names > 150, "only {names} names");
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| !character.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+}
+
 /// nginx with the deployment page's fragment in front of a server; its port is a socket in a folder of its own.
 struct Nginx {
     process: Child,
@@ -110,7 +169,7 @@ impl Nginx {
             .spawn()
             .unwrap();
         let socket = folder.join("socket");
-        wait_until("nginx", || socket.exists());
+        wait_until("nginx", || UnixStream::connect(&socket).is_ok());
         Self { process, folder }
     }
 

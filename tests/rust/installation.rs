@@ -23,7 +23,7 @@ use crate::support::in_a_process_of_its_own;
 const SERVE: &str = r#"
 local task = require("@lute/task")
 return require("@lute/net/server").serve({ port = 0, handler = function(request)
-	task.wait(0.01)
+	task.wait(0.2)
 	return "answer to " .. request.path
 end })
 "#;

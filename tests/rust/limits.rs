@@ -8,6 +8,15 @@ use crate::support::{
 
 const ECHO: &str = "return request.method .. ' ' .. request.path .. ' ' .. request.body";
 
+/// A handler that answers how long the body is; it reads that of `/streamed` as it comes.
+pub const LENGTH: &str = r#"
+local length = #request.body
+if request.path == "/streamed" then
+	for piece in request:pieces() do length += #piece end
+end
+return tostring(length)
+"#;
+
 // maxheadersize, maxbodysize, maxbuffered
 
 #[test]
@@ -38,16 +47,7 @@ fn a_head_beyond_maxheadersize_is_a_431_and_a_line_beyond_it_a_414() {
 #[test]
 fn a_body_beyond_maxbodysize_is_a_413_by_its_length_and_by_its_chunks() {
     for option in ["", "streambody = true,"] {
-        let server = Server::with_options(
-            &format!("maxbodysize = 10, {option}"),
-            r#"
-local length = #request.body
-if request.path == "/streamed" then
-	for piece in request:pieces() do length += #piece end
-end
-return tostring(length)
-"#,
-        );
+        let server = Server::with_options(&format!("maxbodysize = 10, {option}"), LENGTH);
         let path = if option.is_empty() { "/" } else { "/streamed" };
         let begin = format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
         for (rest, status) in [

@@ -75,12 +75,9 @@ end)
 fn whatever_has_no_memory_left_is_an_error_and_the_host_goes_on() {
     let mut finished = 0;
     // Wherever memory ends: while modules load, while requests run, at last nowhere.
-    for extra in (0..130).map(|step| step * 16 * 1024) {
-        let limits = Limits {
-            memory: Some(BARE_VM + extra),
-            ..Limits::default()
-        };
-        let built = Runtime::builder().limits(limits).on_error(|_| {}).build();
+    let plenty = (3..13).map(|step| step << 20);
+    for extra in (0..130).map(|step| step * 16 * 1024).chain(plenty) {
+        let built = limited(BARE_VM + extra).on_error(|_| {}).build();
         let Ok(runtime) = built else { continue };
         if runtime
             .load_source("everything.luau", &without_notes(), &[])
@@ -119,12 +116,8 @@ fn without_notes() -> String {
 
 #[test]
 fn a_script_that_fills_the_memory_fails_alone() {
-    let limits = Limits {
-        memory: Some(8 << 20),
-        ..Limits::default()
-    };
     let (runtime, notes) = noting_in(
-        Runtime::builder().limits(limits),
+        limited(8 << 20),
         r#"
 local note = require("@test/note") :: any
 local task = require("@lute/task")
@@ -154,12 +147,8 @@ note("the other goes on")
 
 #[test]
 fn the_json_text_of_a_value_is_no_longer_than_the_memory() {
-    let limits = Limits {
-        memory: Some(4 << 20),
-        ..Limits::default()
-    };
     let (runtime, notes) = noting_in(
-        Runtime::builder().limits(limits),
+        limited(4 << 20),
         r#"
 local note, json = require("@test/note") :: any, require("@std/json")
 local function try(value, pretty)
@@ -181,12 +170,8 @@ try({ string.rep("\0", 1e6) })
 
 #[test]
 fn a_handler_that_has_no_memory_left_is_a_500_and_the_next_request_is_served() {
-    let limits = Limits {
-        memory: Some(8 << 20),
-        ..Limits::default()
-    };
     let (runtime, notes) = noting_in(
-        Runtime::builder().limits(limits),
+        limited(8 << 20),
         r#"
 local note = require("@test/note") :: any
 local client = require("@lute/net/client")

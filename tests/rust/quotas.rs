@@ -1,8 +1,10 @@
 //! What a host lets its scripts use and reach: memory, connections, bodies, places.
 
 use std::{
+    cell::RefCell,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    rc::Rc,
     time::Duration,
 };
 
@@ -27,8 +29,18 @@ end
     notes.take()
 }
 
+/// A runtime with the limits that `set` sets, whose script has `note`.
+fn noting_within(
+    set: impl FnOnce(&mut Limits),
+    source: &str,
+) -> (Runtime, Rc<RefCell<Vec<String>>>) {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    noting_in(Runtime::builder().limits(limits), source)
+}
+
 /// A port where nobody may come.
-fn guarded() -> (TcpListener, u16) {
+pub fn guarded() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -123,12 +135,8 @@ try(server.serve, { hostname = "secret.example", port = 8080, handler = function
 
 #[test]
 fn clients_beyond_the_connections_of_a_host_wait_for_an_end() {
-    let limits = Limits {
-        connections: Some(2),
-        ..Limits::default()
-    };
-    let (runtime, notes) = noting_in(
-        Runtime::builder().limits(limits),
+    let (runtime, notes) = noting_within(
+        |limits| limits.connections = Some(2),
         r#"
 local note = require("@test/note") :: any
 local server = require("@lute/net/server")
@@ -177,12 +185,8 @@ end
 
 #[test]
 fn a_requests_body_beyond_the_hosts_limit_is_413_whatever_the_script_allows() {
-    let limits = Limits {
-        body: Some(10),
-        ..Limits::default()
-    };
-    let (runtime, notes) = noting_in(
-        Runtime::builder().limits(limits),
+    let (runtime, notes) = noting_within(
+        |limits| limits.body = Some(10),
         r#"
 local note = require("@test/note") :: any
 local client = require("@lute/net/client")
@@ -201,12 +205,8 @@ running.close()
 
 #[test]
 fn requests_beyond_the_hosts_limit_are_an_error_until_others_have_ended() {
-    let limits = Limits {
-        requests: Some(2),
-        ..Limits::default()
-    };
-    let (runtime, notes) = noting_in(
-        Runtime::builder().limits(limits),
+    let (runtime, notes) = noting_within(
+        |limits| limits.requests = Some(2),
         r#"
 local note = require("@test/note") :: any
 local task, client = require("@lute/task"), require("@lute/net/client")
@@ -242,12 +242,8 @@ running.close()
 
 #[test]
 fn a_response_beyond_the_hosts_limit_is_an_error_whatever_the_script_allows() {
-    let limits = Limits {
-        body: Some(10),
-        ..Limits::default()
-    };
-    let (runtime, notes) = noting_in(
-        Runtime::builder().limits(limits),
+    let (runtime, notes) = noting_within(
+        |limits| limits.body = Some(10),
         r#"
 local note = require("@test/note") :: any
 local client = require("@lute/net/client")

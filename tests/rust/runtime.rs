@@ -11,7 +11,10 @@ use std::{
 
 use lute_net::{Builder, Error, Runtime};
 
-use crate::support::in_a_process_of_its_own;
+use crate::{
+    support::{in_a_process_of_its_own, wait_until},
+    websocket::raw,
+};
 
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
@@ -236,6 +239,49 @@ end
         assert!(status.ready && status.busy);
         let resumed = notes.borrow().len();
         assert!((1..10).contains(&resumed), "{resumed}");
+    }
+}
+
+/// Serves requests and WebSocket messages, each of which takes a millisecond at least.
+const SPINS: &str = r#"
+local note = require("@test/note") :: any
+local function busy()
+	local began = os.clock()
+	while os.clock() - began < 0.001 do end
+	note("busy")
+end
+local running
+running = require("@lute/net/server").serve({
+	port = 0,
+	handler = function(request)
+		if running:upgrade(request) then return nil end
+		busy()
+		return ""
+	end,
+	websocket = { message = busy },
+})
+note(tostring(running.port))
+"#;
+
+#[test]
+fn a_steps_budget_ends_it_between_the_requests_and_messages_that_one_client_has_sent_together() {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
+    let messages = raw::frame(raw::TEXT, b"text").repeat(200);
+    let upgraded = [raw::HANDSHAKE.as_bytes(), &messages].concat();
+    for sent in [request.into_bytes(), upgraded] {
+        let (runtime, notes) = noting(SPINS);
+        let port: u16 = notes.borrow()[0].parse().unwrap();
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        client.write_all(&sent).unwrap();
+        let mut served = 0;
+        wait_until("all that was sent is served", || {
+            notes.borrow_mut().clear();
+            runtime.step(Duration::from_millis(5)).unwrap();
+            let busy = notes.borrow().len();
+            assert!(busy < 10, "{busy}");
+            served += busy;
+            served == 200
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     certificates::Authority,
+    limits::LENGTH,
     support::{
         PATIENCE, Server, assert_refused, get_once, read_response, read_to_end, stays_silent,
         wait_until,
@@ -137,13 +138,7 @@ fn a_body_that_comes_in_pieces_may_take_longer_than_the_time_between_two() {
     for option in ["", "streambody = true,"] {
         let server = Server::with_options(
             &format!("timeout = {{ body = 0.3, header = 0.2 }}, {option}"),
-            r#"
-local length = #request.body
-if request.path == "/streamed" then
-	for piece in request:pieces() do length += #piece end
-end
-return tostring(length)
-"#,
+            LENGTH,
         );
         let path = if option.is_empty() { "/" } else { "/streamed" };
         let mut stream = server.connect();

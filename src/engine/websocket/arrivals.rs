@@ -70,6 +70,9 @@ impl<'p> Arrivals<'p> {
 
     /// Whether another frame may be taken in.
     fn goes_on(&mut self) -> bool {
+        if self.frames_left < FRAMES_PER_TURN && self.socket.engine().is_time_up() {
+            self.frames_left = 0;
+        }
         let used_up = self.reader.is_none() && self.input.is_empty();
         if used_up || self.frames_left == 0 || self.end.is_some() || self.socket.is_full() {
             return false;

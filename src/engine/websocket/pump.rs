@@ -135,6 +135,9 @@ impl Pump {
             if let Some(end) = end {
                 return Poll::Ready(end);
             }
+            if self.socket.engine().is_time_up() {
+                break;
+            }
         }
         context.waker().wake_by_ref();
         Poll::Pending

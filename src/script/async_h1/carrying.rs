@@ -45,12 +45,8 @@ struct Carried {
 
 /// As `client.request` without carriers: delivers the response.
 pub fn request_whole(script: &Script, prepared: Prepared, responses: Responses) -> u64 {
-    let Prepared {
-        request,
-        body,
-        permit,
-    } = prepared;
-    let sent = Way::of(script, &request).send(request, body);
+    let permit = prepared.permit;
+    let sent = Way::of(script, &prepared.request).send(prepared.request, prepared.body);
     script.scheduler.start_direct(async move {
         let _permit = permit;
         let mut carried = sent.await?;
@@ -70,12 +66,8 @@ pub fn request_whole(script: &Script, prepared: Prepared, responses: Responses) 
 
 /// As `client.stream` without carriers: delivers the response's head and the handle of its body.
 pub fn request_head(script: &Script, prepared: Prepared, responses: Responses) -> u64 {
-    let Prepared {
-        request,
-        body,
-        permit,
-    } = prepared;
-    let sent = Way::of(script, &request).send(request, body);
+    let permit = prepared.permit;
+    let sent = Way::of(script, &prepared.request).send(prepared.request, prepared.body);
     script.scheduler.start(async move {
         let Carried {
             status,

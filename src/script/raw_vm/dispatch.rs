@@ -7,11 +7,11 @@ use std::slice;
 use mlua::{
     LightUserData,
     ffi::{self, lua_State},
-    prelude::{Lua, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue},
+    prelude::{Lua, LuaFunction, LuaResult, LuaTable, LuaValue},
 };
 
 use super::super::{handler::HandlerAnswer, kept_head};
-use super::{HEAD, push, string};
+use super::{HEAD, closure, push, string};
 use crate::engine::service::{Remote, Request, RequestBody};
 
 /// What [`dispatcher`] takes from its table, in the order of the function's upvalues, which begin at 1.
@@ -133,21 +133,7 @@ pub fn call_handler(
 /// # Errors
 /// When the VM has no memory left.
 pub fn dispatcher(lua: &Lua, parts: &LuaTable) -> LuaResult<LuaFunction> {
-    let mut upvalues = LuaMultiValue::new();
-    for name in PARTS {
-        upvalues.push_back(parts.get(name)?);
-    }
-    for name in FIELDS {
-        upvalues.push_back(LuaValue::String(lua.create_string(name.to_bytes())?));
-    }
-    upvalues.push_back(LuaValue::Nil);
-    let count = upvalues.len() as c_int;
-    // SAFETY: the closure takes all values on the stack as its upvalues and leaves itself.
-    unsafe {
-        lua.exec_raw(upvalues, move |state| {
-            ffi::lua_pushcclosurek(state, dispatch, c"dispatch".as_ptr(), count, None);
-        })
-    }
+    closure(lua, parts, &PARTS, &FIELDS, (dispatch, c"dispatch"))
 }
 
 /// `dispatch(call)`. Returns nothing when the answer is written; status, body, headers and the request when it is more

@@ -8,11 +8,11 @@ use std::ffi::{CStr, c_int, c_void};
 use mlua::{
     LightUserData,
     ffi::{self, lua_State},
-    prelude::{Lua, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue},
+    prelude::{Lua, LuaFunction, LuaResult, LuaTable},
 };
 
 use super::super::interrupt::Interrupt;
-use super::push;
+use super::{closure, push};
 use crate::engine::websocket::{Data, Incoming};
 
 /// What [`receiver`] takes from its table, in the order of the function's upvalues, which begin at 1.
@@ -73,21 +73,7 @@ pub fn deliver(
 /// # Errors
 /// When the VM has no memory left.
 pub fn receiver(lua: &Lua, parts: &LuaTable) -> LuaResult<LuaFunction> {
-    let mut upvalues = LuaMultiValue::new();
-    for name in PARTS {
-        upvalues.push_back(parts.get(name)?);
-    }
-    for name in FIELDS {
-        upvalues.push_back(LuaValue::String(lua.create_string(name.to_bytes())?));
-    }
-    upvalues.push_back(LuaValue::Nil);
-    let count = upvalues.len() as c_int;
-    // SAFETY: the closure takes all values on the stack as its upvalues and leaves itself.
-    unsafe {
-        lua.exec_raw(upvalues, move |state| {
-            ffi::lua_pushcclosurek(state, receive, c"receive".as_ptr(), count, None);
-        })
-    }
+    closure(lua, parts, &PARTS, &FIELDS, (receive, c"receive"))
 }
 
 /// `receive(call)`.

@@ -248,3 +248,22 @@ fn a_connection_that_is_kept_later_for_a_shorter_time_ends_first() {
     caller.get(&long.url()).unwrap();
     assert_eq!(long.connections(), 1);
 }
+
+#[test]
+fn a_cleared_pool_keeps_and_watches_connections_as_before() {
+    let peer = Peer::new(vec![
+        hello(),
+        hello(),
+        close("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+    ]);
+    let caller = Caller::new();
+    caller.get(&peer.url()).unwrap();
+    caller.client.pool().clear();
+    assert_eq!(caller.engine.reactor().watched(), 0);
+    caller.get(&peer.url()).unwrap();
+    assert_eq!(caller.client.pool().len(), 1);
+    caller.get(&peer.url()).unwrap();
+    assert_eq!(peer.connections(), 2);
+    until(&caller, || caller.client.pool().is_empty());
+    assert_eq!(caller.engine.timers().next_deadline(), None);
+}

@@ -1,11 +1,11 @@
 //! The host's policy and `client.websocket`, which has redirects of no kind: by name, by address, through proxies, and at
 //! Unix sockets.
 
-use std::{net::TcpListener, os::unix::net::UnixListener};
+use std::os::unix::net::UnixListener;
 
 use lute_net::{Policy, Runtime};
 
-use crate::runtime::noting_in;
+use crate::{quotas::guarded, runtime::noting_in};
 
 /// What comes of `client.websocket` for each of `urls`, with the options written in Luau.
 fn opened(policy: Policy, urls: &[&str], options: &str) -> Vec<String> {
@@ -27,14 +27,6 @@ end"#,
 
 fn refused(place: &str) -> String {
     format!("websocket connect failed: connecting to {place} is not allowed")
-}
-
-/// A port where nobody may come.
-fn guarded() -> (TcpListener, u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub fn accepting(request: &str) -> String {
 /// What a script prints that opens a WebSocket to a server which answers its request with `answer` and then what `after` says.
 fn with_server(
     answer: impl Fn(&str) -> String + Send + 'static,
-    after: &'static [u8],
+    after: impl AsRef<[u8]> + Send + 'static,
 ) -> (String, Vec<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -35,7 +35,7 @@ fn with_server(
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = read_head(&mut stream);
         stream.write_all(answer(&request).as_bytes()).unwrap();
-        stream.write_all(after).unwrap();
+        stream.write_all(after.as_ref()).unwrap();
         let mut rest = Vec::new();
         // A client that refuses resets the connection.
         let _ = stream.read_to_end(&mut rest);
@@ -200,8 +200,7 @@ fn other_answers_are_refused_by_their_status_and_garbage_by_what_is_wrong() {
 
 #[test]
 fn a_masked_frame_from_a_server_ends_the_connection_as_of_rfc_6455_section_5_1() {
-    let masked: &'static [u8] = Vec::leak(frame(0x81, b"hi"));
-    let (output, sent) = with_server(accepting, masked);
+    let (output, sent) = with_server(accepting, frame(0x81, b"hi"));
     assert_eq!(close_code(&sent), 1002);
     assert!(output.contains("\nerror\t"), "{output}");
     assert!(output.contains("\nclose\t1002\t"), "{output}");
