@@ -41,7 +41,8 @@ impl Log {
         }
     }
 
-    /// Its name on the command line.
+    /// Its name on the command line, for the processes that a command starts.
+    #[cfg(unix)]
     pub fn name(self) -> &'static str {
         match self {
             Self::Off => "off",

@@ -145,6 +145,11 @@ fn at_address(address: SocketAddr, reuse_port: bool) -> io::Result<RawSocket> {
     if reuse_port {
         socket.set_reuse_port(true)?;
     }
+    #[cfg(not(unix))]
+    if reuse_port {
+        let problem = "this system lets no processes share a port";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, problem));
+    }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }

@@ -26,6 +26,7 @@ pub fn raw(source: &impl AsSource) -> RawSource {
 }
 
 /// The key that a poller keeps for itself.
+#[cfg(target_os = "linux")]
 pub const OWN_KEY: usize = usize::MAX;
 
 /// Which way a descriptor is waited for.

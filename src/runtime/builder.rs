@@ -2,7 +2,9 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use mlua::prelude::{Lua, LuaResult};
+#[cfg(unix)]
+use mlua::prelude::Lua;
+use mlua::prelude::LuaResult;
 use smol::LocalExecutor;
 
 #[cfg(unix)]

@@ -1,10 +1,9 @@
-//! The process that runs one test file. Its stdin is a socket: its results go there, as stdout is the script's.
+//! The process that runs one test file. Its stdin is a pipe to write to: its results go there, as stdout is the script's.
 
 use std::{
     cell::Cell,
     fs::File,
     io::{self, Write},
-    os::fd::AsFd,
     process,
     rc::Rc,
 };
@@ -25,7 +24,7 @@ pub fn run(arguments: &TestArguments) -> io::Result<bool> {
         return Err(io::Error::other("no test file was given"));
     };
     let results = Results {
-        socket: File::from(io::stdin().as_fd().try_clone_to_owned()?),
+        pipe: pipe()?,
         file: path.display().to_string(),
         failed: Cell::new(false),
     };
@@ -46,8 +45,20 @@ pub fn run(arguments: &TestArguments) -> io::Result<bool> {
     Ok(!results.failed.get())
 }
 
+#[cfg(unix)]
+fn pipe() -> io::Result<File> {
+    use std::os::fd::AsFd;
+    Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?))
+}
+
+#[cfg(windows)]
+fn pipe() -> io::Result<File> {
+    use std::os::windows::io::AsHandle;
+    Ok(File::from(io::stdin().as_handle().try_clone_to_owned()?))
+}
+
 struct Results {
-    socket: File,
+    pipe: File,
     file: String,
     failed: Cell<bool>,
 }
@@ -61,7 +72,7 @@ impl Results {
         };
         self.failed.set(self.failed.get() || failed);
         let line = format!("{}\n", event.to_json(&self.file));
-        if (&self.socket).write_all(line.as_bytes()).is_err() {
+        if (&self.pipe).write_all(line.as_bytes()).is_err() {
             // Nobody is left to tell.
             process::exit(1);
         }

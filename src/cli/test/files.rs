@@ -4,9 +4,8 @@ use std::{
     collections::BTreeMap,
     env,
     io::{self, BufRead, BufReader, PipeReader, Read},
-    os::{fd::AsFd, fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
@@ -148,7 +147,7 @@ fn find_all<'p>(paths: impl IntoIterator<Item = &'p Path>) -> io::Result<Vec<Pat
 /// Runs one file in a process of its own.
 fn run(path: &Path, arguments: &TestArguments) -> io::Result<FileOutcome> {
     let began = Instant::now();
-    let (results, socket) = UnixStream::pair()?;
+    let (results, its_end) = io::pipe()?;
     let mut command = Command::new(env::current_exe()?);
     command.args(["test", "--child", "--timeout"]);
     command.arg(arguments.timeout.as_secs_f64().to_string());
@@ -161,10 +160,10 @@ fn run(path: &Path, arguments: &TestArguments) -> io::Result<FileOutcome> {
         }
     }
     command.arg("--").arg(path);
-    command.stdin(Stdio::from(OwnedFd::from(socket)));
+    command.stdin(its_end);
     let output = capture(&mut command, arguments)?;
     let mut child = command.spawn()?;
-    // The command holds the other ends of the socket and the pipe.
+    // The command holds the other ends of the pipes.
     drop(command);
     let output = output.map(|pipe| thread::spawn(move || read_output(pipe)));
     let mut outcome = FileOutcome {
@@ -176,7 +175,6 @@ fn run(path: &Path, arguments: &TestArguments) -> io::Result<FileOutcome> {
     };
     let mut ended = false;
     for line in BufReader::new(results).lines() {
-        // A reset is the end of a process that was killed.
         let Ok(line) = line else { break };
         match Event::from_json(&line) {
             Some(Event::Case(case)) => outcome.cases.push(case),
@@ -205,7 +203,7 @@ fn run(path: &Path, arguments: &TestArguments) -> io::Result<FileOutcome> {
 fn capture(command: &mut Command, arguments: &TestArguments) -> io::Result<Option<PipeReader>> {
     if arguments.jobs.get() == 1 {
         if arguments.format != Format::Human {
-            command.stdout(Stdio::from(io::stderr().as_fd().try_clone_to_owned()?));
+            command.stdout(io::stderr());
         }
         return Ok(None);
     }

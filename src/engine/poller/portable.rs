@@ -41,7 +41,7 @@ impl Poller {
         Ok(Self(polling::Poller::new()?))
     }
 
-    /// Adds a descriptor; its events come with `key`, which is not [`super::OWN_KEY`].
+    /// Adds a descriptor; its events come with `key`, which is not [`usize::MAX`].
     ///
     /// # Errors
     /// When the system refuses (no memory, too many watches).

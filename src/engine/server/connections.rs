@@ -19,6 +19,7 @@ use crate::engine::{
 };
 
 /// Descriptors that are left for the program's own files and outgoing connections.
+#[cfg(unix)]
 const SPARE_DESCRIPTORS: usize = 32;
 
 /// The connections of one server.
