@@ -11,7 +11,7 @@ use std::{
 
 use crate::engine::poller::Poller;
 
-/// Wakes whoever runs the reactor; see [`Reactor::wakeup`]. It begins as woken.
+/// Wakes whoever runs the reactor; see [`Reactor::wakeup`](super::Reactor::wakeup). It begins as woken.
 pub struct Wakeup {
     woken: AtomicBool,
     thread: ThreadId,
