@@ -13,7 +13,7 @@ use std::{
 };
 
 use mlua::prelude::{
-    Lua, LuaError, LuaFunction, LuaMultiValue, LuaResult, LuaString, LuaTable, LuaValue,
+    Lua, LuaBuffer, LuaError, LuaFunction, LuaMultiValue, LuaResult, LuaString, LuaTable, LuaValue,
 };
 use smol::Task;
 
@@ -79,8 +79,8 @@ struct LuauHalf {
     settle: LuaFunction,
     /// What `round` asks after each coroutine it has resumed: whether its time is up.
     expired: LuaFunction,
-    /// Whether `settle` has something to do, in its first field.
-    unsettled: LuaTable,
+    /// Whether `settle` has something to do: then its byte is not 0.
+    unsettled: LuaBuffer,
     done: LuaValue,
     failed: LuaValue,
 }
@@ -233,8 +233,8 @@ impl Scheduler {
     }
 
     fn is_unsettled(&self) -> bool {
-        let told = |luau: &LuauHalf| luau.unsettled.raw_get(1).unwrap_or(false);
-        self.unsettled.get() || self.luau.get().is_some_and(told)
+        let is_set = |luau: &LuauHalf| luau.unsettled.read_bytes(0) != [0];
+        self.unsettled.get() || self.luau.get().is_some_and(is_set)
     }
 
     /// Whether a coroutine waits for an operation or for a round.

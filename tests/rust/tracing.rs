@@ -13,6 +13,8 @@ use tracing::{
     subscriber::with_default,
 };
 
+use crate::support::in_a_process_of_its_own;
+
 /// Keeps what happened under one target, a line each.
 #[derive(Clone)]
 struct Notes {
@@ -26,7 +28,8 @@ impl Notes {
     }
 }
 
-/// What is told under `target` while a script asks a server twice, and once where nobody listens.
+/// What is told under `target` while a script asks a server twice, and once where nobody listens. For a process of its own: whether
+/// anybody listens is one state of tracing's for all threads, and another test that asks just then can change it.
 fn told(target: &'static str) -> Vec<String> {
     let notes = Notes {
         target,
@@ -107,6 +110,13 @@ impl Subscriber for Notes {
 
 #[test]
 fn a_host_that_subscribes_gets_a_span_and_an_event_for_each_request() {
+    in_a_process_of_its_own(
+        "tracing::a_host_that_subscribes_gets_a_span_and_an_event_for_each_request",
+        each_request_is_told,
+    );
+}
+
+fn each_request_is_told() {
     let expected = ["/now", "/late"].map(|path| {
         [
             format!("span request method=\"GET\" path=\"{path}\""),
@@ -122,6 +132,13 @@ fn a_host_that_subscribes_gets_a_span_and_an_event_for_each_request() {
 
 #[test]
 fn it_gets_an_event_for_each_request_that_a_client_sends() {
+    in_a_process_of_its_own(
+        "tracing::it_gets_an_event_for_each_request_that_a_client_sends",
+        each_request_of_a_client_is_told,
+    );
+}
+
+fn each_request_of_a_client_is_told() {
     let lines = told(client::told::TARGET);
     let [now, late, nobody] = lines.as_slice() else {
         panic!("{lines:?}");
