@@ -26,7 +26,7 @@
 
 mod body;
 mod clock;
-pub mod content_coding;
+mod content_coding;
 mod error;
 mod exchange;
 mod fields;
@@ -35,7 +35,7 @@ mod options;
 mod redirect;
 mod request;
 mod sending;
-pub mod told;
+mod told;
 mod upload;
 
 use std::{
@@ -57,6 +57,7 @@ pub use self::{
     options::{ClientOptions, ClientTimeouts, ProxyChoice, Redirects},
     request::{ClientRequest, RequestUrl, Response},
     sending::Sending,
+    told::TARGET,
     upload::RequestBody,
 };
 use super::{
@@ -179,7 +180,7 @@ impl Client {
     ///
     /// # Errors
     /// When the environment names a proxy by a wrong URL.
-    pub fn destination(
+    pub(crate) fn destination(
         &self,
         url: &Url,
         options: &ClientOptions,

@@ -32,13 +32,16 @@ use std::{
 use futures_lite::future::or;
 
 use self::{addresses::Lookups, contexts::Contexts};
-pub use self::{
+pub(crate) use self::{
     addresses::{literal, resolve},
+    error::system_text,
+    proxy::{ProxySettings, basic_credentials},
+};
+pub use self::{
     error::DialError,
     gate::{Gate, OpenGate},
-    proxy::{Proxy, ProxyError, ProxySettings},
+    proxy::{Proxy, ProxyError},
 };
-pub(crate) use self::{error::system_text, proxy::basic_credentials};
 use super::{
     Engine, quota::Permit, socket::Socket, timers::deadline_after, tls::ClientTlsOptions,
     transport::Transport,
@@ -123,7 +126,7 @@ impl Dialer {
     }
 
     /// The proxies that the environment names, as they were when this was first called.
-    pub fn environment(&self) -> &ProxySettings {
+    pub(crate) fn environment(&self) -> &ProxySettings {
         self.environment
             .get_or_init(ProxySettings::from_environment)
     }

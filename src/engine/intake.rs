@@ -6,10 +6,8 @@ mod refusal;
 
 use std::rc::Rc;
 
-pub use self::{
-    held::{Buffered, Held},
-    refusal::{Refusal, RefusalBody},
-};
+pub use self::{held::Buffered, refusal::Refusal};
+pub(crate) use self::{held::Held, refusal::RefusalBody};
 use super::limits::Limits;
 use crate::wire::{
     BodyDecoder, BodyEvent, BodyFraming, Expect, FieldStorage, HeadProgress, Parsed, RequestHead,
@@ -101,14 +99,14 @@ struct Collecting {
 
 impl Intake {
     /// The body on its way into memory, if there is one.
-    pub fn body(&self) -> Option<&BodyIntake> {
+    pub(crate) fn body(&self) -> Option<&BodyIntake> {
         self.collecting
             .as_ref()
             .map(|collecting| &collecting.intake)
     }
 
     /// What a refusal of the request whose body is on its way into memory has for a body.
-    pub fn refusal_body(&self) -> Option<RefusalBody> {
+    pub(crate) fn refusal_body(&self) -> Option<RefusalBody> {
         let collecting = self.collecting.as_ref()?;
         Some(RefusalBody::to(&collecting.collected.head))
     }
@@ -256,22 +254,22 @@ pub struct BodyIntake {
 
 impl BodyIntake {
     /// Bytes of the body that have come.
-    pub fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
     /// Whether all of it has been taken.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.decoder.is_finished()
     }
 
     /// Whether the client still waits for `100 Continue`.
-    pub fn awaits_continue(&self) -> bool {
+    pub(crate) fn awaits_continue(&self) -> bool {
         self.waits
     }
 
     /// As [`Self::awaits_continue`]; once.
-    pub fn takes_continue(&mut self) -> bool {
+    pub(crate) fn takes_continue(&mut self) -> bool {
         std::mem::take(&mut self.waits)
     }
 

@@ -2,12 +2,12 @@
 //! Rust program can use it alone; that is how it is tested and measured.
 //!
 //! - [`Engine`]: what everything on the thread shares
-//! - [`reactor`]: readiness of sockets, by the system's `poller`; [`timers`]: deadlines; [`deadlines`]: those of connections;
-//!   [`clock`]: the time of a turn; [`buffers`]: the shared read and write buffers
+//! - [`reactor`]: readiness of sockets, by the system's `poller`; [`timers`]: deadlines; `deadlines`: those of connections;
+//!   [`clock`]: the time of a turn; `buffers`: the shared read and write buffers
 //! - [`socket`]: a non-blocking socket in the reactor; [`transport`]: what a connection's bytes go through
 //! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted; [`counters`]: what is
 //!   counted
-//! - [`observed`]: what `tracing` is told of requests; [`measures`]: their times and statuses
+//! - `observed`: what `tracing` is told of requests; `measures`: their times and statuses
 //! - `connection`: one client; [`intake`]: its bytes become requests; `exchange`: answers that take longer;
 //!   `upload`: bodies that come meanwhile
 //! - [`service`]: what is asked of whoever answers; [`answer`]: writes a response
@@ -15,7 +15,7 @@
 //! - [`websocket`]: what a connection can become; `lingering`: its last moments
 //! - [`client`]: sends a request; [`dialer`]: connects to a host, through proxies and with TLS; [`pool`]: keeps connections for
 //!   the next one
-//! - [`numbered`]: tables by number
+//! - `numbered`: tables by number
 //! - [`policy`]: where a program may connect to and listen; [`quota`]: how many connections it may have
 //!
 //! A server and a client in Rust alone:
@@ -67,12 +67,12 @@
 //! ```
 
 pub mod answer;
-pub mod buffers;
+pub(crate) mod buffers;
 pub mod client;
 pub mod clock;
 mod connection;
 pub mod counters;
-pub mod deadlines;
+pub(crate) mod deadlines;
 pub mod dialer;
 mod exchange;
 pub mod file_body;
@@ -81,9 +81,9 @@ pub mod intake;
 pub mod limits;
 mod lingering;
 pub mod listener;
-pub mod measures;
-pub mod numbered;
-pub mod observed;
+pub(crate) mod measures;
+pub(crate) mod numbered;
+pub(crate) mod observed;
 pub mod policy;
 mod poller;
 pub mod pool;
@@ -162,12 +162,12 @@ impl Engine {
     }
 
     /// Deadlines of connections.
-    pub fn deadlines(&self) -> &Rc<Deadlines> {
+    pub(crate) fn deadlines(&self) -> &Rc<Deadlines> {
         &self.deadlines
     }
 
     /// The thread's shared buffers.
-    pub fn buffers(&self) -> &Buffers {
+    pub(crate) fn buffers(&self) -> &Buffers {
         &self.buffers
     }
 
@@ -177,7 +177,7 @@ impl Engine {
     }
 
     /// What reads WebSocket frames.
-    pub fn websocket_readers(&self) -> &Readers {
+    pub(crate) fn websocket_readers(&self) -> &Readers {
         &self.websocket_readers
     }
 
@@ -226,13 +226,13 @@ impl Engine {
 
     /// Whether a task that has done something and could go on at once should let others have the thread: the limit of
     /// [`Self::run_tasks`] is over.
-    pub fn is_time_up(&self) -> bool {
+    pub(crate) fn is_time_up(&self) -> bool {
         let end = self.turn_end.get();
         end.is_some_and(|end| Instant::now() >= end)
     }
 
     /// Waits for a task that is ready and runs it: for an executor in which this one is nested.
-    pub async fn next_task(&self) {
+    pub(crate) async fn next_task(&self) {
         self.executor.tick().await;
     }
 
@@ -249,7 +249,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the system's poller fails.
-    pub fn park(&self) -> io::Result<()> {
+    pub(crate) fn park(&self) -> io::Result<()> {
         self.reactor.arm();
         let alarm = self.reactor.alarm();
         // While this future is pending, a task woken from another thread calls the alarm.
@@ -268,7 +268,7 @@ impl Engine {
         turned
     }
 
-    /// Wakes whoever waits for a moment that has come; the tokens of [`Timers::set`] go to `take`.
+    /// Wakes whoever waits for a moment that has come. `take` gets the numbers of the scripts' waits that are over.
     pub fn fire_timers(&self, take: impl FnMut(u64)) {
         let now = Instant::now();
         self.deadlines.sweep(now);

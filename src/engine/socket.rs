@@ -36,7 +36,7 @@ impl Socket {
     }
 
     /// Counts as a connection for as long as it is open.
-    pub fn holding(self, permit: Permit) -> Self {
+    pub(crate) fn holding(self, permit: Permit) -> Self {
         Self {
             _permit: Some(permit),
             ..self
@@ -52,12 +52,12 @@ impl Socket {
     }
 
     /// The socket itself.
-    pub fn raw(&self) -> &RawSocket {
+    pub(crate) fn raw(&self) -> &RawSocket {
         self.watched.get()
     }
 
     /// As [`Watched::poll_ready`].
-    pub fn poll_ready(
+    pub(crate) fn poll_ready(
         &self,
         direction: Direction,
         context: &mut Context<'_>,
@@ -66,7 +66,7 @@ impl Socket {
     }
 
     /// As [`Watched::poll_hung_up`].
-    pub fn poll_hung_up(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_hung_up(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.watched.poll_hung_up(context)
     }
 
@@ -75,7 +75,7 @@ impl Socket {
     ///
     /// # Errors
     /// Those of the connection.
-    pub fn peek(&self) -> io::Result<Option<usize>> {
+    pub(crate) fn peek(&self) -> io::Result<Option<usize>> {
         unless_blocked(self.raw().peek(&mut [MaybeUninit::uninit()]))
     }
 
@@ -83,7 +83,7 @@ impl Socket {
     ///
     /// # Errors
     /// When the system can't tell.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.raw().take_error()
     }
 
@@ -131,7 +131,7 @@ impl Socket {
     ///
     /// # Errors
     /// Those of the connection.
-    pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
         while written < bytes.len() {
             match self.try_write(&bytes[written..])? {

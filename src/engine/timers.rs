@@ -19,7 +19,7 @@ pub struct Timers {
 
 /// Names one timer, in the order in which timers fire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TimerKey {
+pub(crate) struct TimerKey {
     deadline: Instant,
     number: u64,
 }
@@ -32,12 +32,12 @@ enum Due {
 
 impl Timers {
     /// Sets a timer that [`Self::fire`] reports as `token`.
-    pub fn set(&self, deadline: Instant, token: u64) -> TimerKey {
+    pub(crate) fn set(&self, deadline: Instant, token: u64) -> TimerKey {
         self.insert(deadline, Due::Token(token))
     }
 
     /// Takes a timer out before it fires; later it does nothing.
-    pub fn cancel(&self, key: TimerKey) {
+    pub(crate) fn cancel(&self, key: TimerKey) {
         self.pending.borrow_mut().remove(&key);
     }
 
@@ -59,7 +59,7 @@ impl Timers {
     }
 
     /// Wakes what is due at `now` and hands the tokens of the other kind to `take`, oldest deadline first.
-    pub fn fire(&self, now: Instant, mut take: impl FnMut(u64)) {
+    pub(crate) fn fire(&self, now: Instant, mut take: impl FnMut(u64)) {
         loop {
             let mut pending = self.pending.borrow_mut();
             let Some(first) = pending

@@ -75,7 +75,7 @@ impl Transport {
     }
 
     /// Waits until the other end has closed or reset its side, or has sent something: see [`Presence`].
-    pub fn poll_presence(&mut self, context: &mut Context<'_>) -> Poll<Presence> {
+    pub(crate) fn poll_presence(&mut self, context: &mut Context<'_>) -> Poll<Presence> {
         let peeked = match self {
             Self::Plain(socket) => match ready!(socket.poll_ready(Direction::Read, context)) {
                 Ok(()) => socket.peek().map(|count| count != Some(0)),
@@ -91,13 +91,13 @@ impl Transport {
     }
 
     /// Waits until the connection is gone, whatever there is to read before that.
-    pub fn poll_lost(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_lost(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // An error of the reactor leaves nothing to wait for either.
         self.socket().poll_hung_up(context).map(drop)
     }
 
     /// Whether nothing has come since the last read: neither an end nor bytes that nobody asked for.
-    pub fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         match self {
             Self::Plain(socket) => matches!(socket.peek(), Ok(None)),
             Self::Tls(stream) => stream
@@ -107,7 +107,7 @@ impl Transport {
     }
 
     /// Waits until anything comes on a connection from which nothing is expected: an end, or bytes.
-    pub fn poll_disturbed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_disturbed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             // An error of the reactor is an end too.
             let ready = ready!(self.socket().poll_ready(Direction::Read, context));
@@ -118,7 +118,7 @@ impl Transport {
     }
 
     /// Whether bytes wait to be read.
-    pub fn has_unread(&mut self, context: &mut Context<'_>) -> bool {
+    pub(crate) fn has_unread(&mut self, context: &mut Context<'_>) -> bool {
         match self {
             Self::Plain(socket) => matches!(socket.peek(), Ok(Some(count)) if count > 0),
             Self::Tls(stream) => matches!(stream.poll_peek(context), Poll::Ready(Ok(true))),
@@ -128,7 +128,7 @@ impl Transport {
 
 /// What a client does while its answer is being made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
+pub(crate) enum Presence {
     /// It sends the next request, or more of this one.
     Sends,
     /// It sends nothing more, but may still read.

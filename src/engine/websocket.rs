@@ -8,14 +8,14 @@
 //!   know where frames begin, `frame_cursor`); `frames`: messages to bytes; `send_queue`: bytes that are not sent yet
 //! - `times`: what is late; `closing`, `farewell`: the end of the connection
 //!
-//! An idle WebSocket owns no buffer and no reader: tungstenite's state is taken from the thread's [`Readers`] for what is not a
+//! An idle WebSocket owns no buffer and no reader: tungstenite's state is taken from the thread's `Readers` for what is not a
 //! message in one piece, and kept only while one is cut in two.
 
 mod arrivals;
 mod closing;
 mod farewell;
 mod frame_cursor;
-pub mod frames;
+pub(crate) mod frames;
 mod handle;
 pub mod handshake;
 pub mod opening;
@@ -26,10 +26,10 @@ mod times;
 pub mod topics;
 mod whole_frames;
 
+pub(crate) use self::reader::Readers;
 pub use self::{
     handle::{Sent, WebSocket},
     pump::{Pump, PumpOptions},
-    reader::Readers,
 };
 
 use std::rc::Rc;

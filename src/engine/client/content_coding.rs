@@ -2,7 +2,7 @@
 //! 64 KiB, so a bomb is never in memory.
 //!
 //! ```
-//! use lute_net::engine::client::{Fields, content_coding::ContentDecoder};
+//! use lute_net::engine::client::{ContentDecoder, Fields};
 //!
 //! let mut fields = Fields::default();
 //! fields.push(b"Content-Encoding", b"deflate");

@@ -111,7 +111,7 @@ pub(crate) fn basic_credentials(url: &Url) -> Option<String> {
 
 /// Which proxy is for which host, as curl reads it from the environment.
 #[derive(Clone, Default)]
-pub struct ProxySettings {
+pub(crate) struct ProxySettings {
     http: Setting,
     https: Setting,
     exceptions: Exceptions,

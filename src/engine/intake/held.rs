@@ -16,14 +16,14 @@ impl Buffered {
 }
 
 /// A share of [`Buffered`], given back when dropped.
-pub struct Held {
+pub(crate) struct Held {
     buffered: Rc<Buffered>,
     bytes: u64,
 }
 
 impl Held {
     /// A share for a body that is there already.
-    pub fn of(buffered: &Rc<Buffered>, bytes: u64) -> Self {
+    pub(crate) fn of(buffered: &Rc<Buffered>, bytes: u64) -> Self {
         let mut held = Self {
             buffered: buffered.clone(),
             bytes: 0,

@@ -140,7 +140,7 @@ impl WebSocket {
         self.put(Kind::of(data), data.bytes())
     }
 
-    /// Sends a ping with the first [`frames::CONTROL_PAYLOAD`] bytes of `payload`; none while the other end does not read
+    /// Sends a ping with the first 125 bytes of `payload` (RFC 6455 §5.5); none while the other end does not read
     /// what is sent, so that pings without end fill no memory.
     pub fn ping(&self, payload: &[u8]) -> Sent {
         if self.output.borrow().blocked {

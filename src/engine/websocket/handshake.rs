@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The version of the protocol that is spoken here.
-pub const VERSION: &str = "13";
+pub(crate) const VERSION: &str = "13";
 
 /// A client's side of a valid handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -57,7 +57,12 @@ pub struct Pump {
 
 impl Pump {
     /// The pump of a connection that has become a WebSocket; none when the upgrade was used before.
-    pub fn new(
+    pub fn new(engine: &Rc<Engine>, upgrade: Upgrade, options: PumpOptions) -> Option<Self> {
+        Self::with_deadline(engine, engine.deadlines().register(), upgrade, options)
+    }
+
+    /// As [`Self::new`], with the deadline that the connection has already.
+    pub(crate) fn with_deadline(
         engine: &Rc<Engine>,
         deadline: Deadline,
         mut upgrade: Upgrade,
