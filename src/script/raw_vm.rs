@@ -57,13 +57,39 @@ pub use self::{
 /// Where a request's table keeps its head.
 const HEAD: &CStr = c"__head";
 
+/// A function for the VM.
+struct Function {
+    name: &'static CStr,
+    function: ffi::lua_CFunction,
+    continuation: Option<ffi::lua_Continuation>,
+}
+
+impl Function {
+    /// One whose calls of Luau can't wait.
+    fn new(name: &'static CStr, function: ffi::lua_CFunction) -> Self {
+        Self {
+            name,
+            function,
+            continuation: None,
+        }
+    }
+
+    /// What it calls can wait; `continuation` comes after that, in its place.
+    fn continued_by(self, continuation: ffi::lua_Continuation) -> Self {
+        Self {
+            continuation: Some(continuation),
+            ..self
+        }
+    }
+}
+
 /// A function of the VM's. Its upvalues are those of `parts` with these names, then the names of `fields`, then nil.
 fn closure(
     lua: &Lua,
     parts: &LuaTable,
     names: &[&str],
     fields: &[&CStr],
-    (function, name): (ffi::lua_CFunction, &'static CStr),
+    function: Function,
 ) -> LuaResult<LuaFunction> {
     let mut upvalues = LuaMultiValue::new();
     for name in names {
@@ -77,7 +103,14 @@ fn closure(
     // SAFETY: the closure takes all values on the stack as its upvalues and leaves itself.
     unsafe {
         lua.exec_raw(upvalues, move |state| {
-            ffi::lua_pushcclosurek(state, function, name.as_ptr(), count, None);
+            let name = function.name.as_ptr();
+            ffi::lua_pushcclosurek(
+                state,
+                function.function,
+                name,
+                count,
+                function.continuation,
+            );
         })
     }
 }

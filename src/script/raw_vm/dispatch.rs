@@ -11,7 +11,7 @@ use mlua::{
 };
 
 use super::super::{handler::HandlerAnswer, kept_head};
-use super::{HEAD, closure, push, string};
+use super::{Function, HEAD, closure, push, string};
 use crate::engine::service::{Remote, Request, RequestBody};
 
 /// What [`dispatcher`] takes from its table, in the order of the function's upvalues, which begin at 1.
@@ -133,7 +133,8 @@ pub fn call_handler(
 /// # Errors
 /// When the VM has no memory left.
 pub fn dispatcher(lua: &Lua, parts: &LuaTable) -> LuaResult<LuaFunction> {
-    closure(lua, parts, &PARTS, &FIELDS, (dispatch, c"dispatch"))
+    let dispatch = Function::new(c"dispatch", dispatch);
+    closure(lua, parts, &PARTS, &FIELDS, dispatch)
 }
 
 /// `dispatch(call)`. Returns nothing when the answer is written; status, body, headers and the request when it is more
