@@ -4,10 +4,12 @@
 //! request whose handler reads headers and query took 28,700 instructions that way, and takes 20,000 with what is here
 //! (`docs/performance.md`).
 //!
-//! - [`dispatch`]: makes a request's table, runs its handler, and takes the answer
+//! - [`dispatch`]: makes a request's table, runs its handler, and takes the answer; [`handling`]: what of this is inside of the
+//!   handler's coroutine
 //! - [`fields`]: makes the table's headers and query when a script reads them
 //! - [`request`]: begins a client's request; [`response`]: makes its response, and resumes who waits for it
 //! - [`messages`]: hands a WebSocket's messages to a script's callback; [`sending`]: sends what a script gives it
+//! - [`workers`]: the coroutines in which handlers and callbacks run
 //! - [`json`]: makes and reads the values of JSON texts
 //!
 //! # Safety
@@ -29,11 +31,13 @@
 
 mod dispatch;
 mod fields;
+mod handling;
 pub mod json;
 mod messages;
 mod request;
 mod response;
 mod sending;
+mod workers;
 
 use std::{
     ffi::{CStr, c_char, c_int},
@@ -104,13 +108,7 @@ fn closure(
     unsafe {
         lua.exec_raw(upvalues, move |state| {
             let name = function.name.as_ptr();
-            ffi::lua_pushcclosurek(
-                state,
-                function.function,
-                name,
-                count,
-                function.continuation,
-            );
+            ffi::lua_pushcclosurek(state, function.function, name, count, function.continuation);
         })
     }
 }

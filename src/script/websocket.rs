@@ -136,8 +136,7 @@ impl WebSocketService for LuauWebSockets {
             let current = &script.sockets.current;
             let _until_handed_on = current.set(script.sockets.get(number));
             let (interrupt, deliver) = (&script.interrupt, &functions.deliver);
-            let (count, delivered) =
-                raw_vm::deliver(deliver, number, messages, interrupt, current);
+            let (count, delivered) = raw_vm::deliver(deliver, number, messages, interrupt, current);
             kept = count;
             delivered
         });
