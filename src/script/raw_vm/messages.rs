@@ -117,9 +117,9 @@ unsafe extern "C-unwind" fn receive(state: *mut lua_State) -> c_int {
         (*call).current.lies_at(ffi::lua_topointer(state, SOCKET));
         if ffi::lua_type(state, CALLBACK) == ffi::LUA_TNIL {
             keep_all(state, &mut *call);
+            return 0;
         }
-        while !(*call).ended {
-            run_callbacks(state, call);
+        while run_callbacks(state, call) {
             ffi::lua_settop(state, CALLBACK);
         }
         0
@@ -162,8 +162,9 @@ unsafe fn keep_all(state: *mut lua_State, call: &mut Call<'_>) {
     }
 }
 
-/// Has a coroutine call the callback with messages, until there are none or that coroutine can call it no more.
-unsafe fn run_callbacks(state: *mut lua_State, call: *mut Call<'_>) {
+/// Has a coroutine call the callback with messages, until there are none or that coroutine can call it no more. Whether there may
+/// be more.
+unsafe fn run_callbacks(state: *mut lua_State, call: *mut Call<'_>) -> bool {
     // SAFETY: as the module says. 6 places are used. On a worker's empty stack there is room for `LUA_MINSTACK` values, and
     // nothing that may fail runs while some of ours lie there.
     unsafe {
@@ -206,6 +207,7 @@ unsafe fn run_callbacks(state: *mut lua_State, call: *mut Call<'_>) {
             }
         }
         (*call).calls = false;
+        !(*call).ended
     }
 }
 
