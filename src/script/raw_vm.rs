@@ -22,11 +22,13 @@
 //! - **Errors**: a function of the API that allocates may raise the VM's memory error, which is a C++ exception here and a
 //!   `longjmp` in other builds. It passes through frames of these files only, up to the `lua_pcall` that runs them, and they
 //!   are declared `C-unwind`. None of them owns anything that has a destructor: only references, numbers, and values on the
-//!   VM's stack. What must be allocated is allocated before, outside of the protected call, or is the VM's.
+//!   VM's stack. What must be allocated is allocated before, outside of the protected call, or is the VM's. The two that make
+//!   a function own what it is to have until the VM does: where the error is a `longjmp`, that leaks.
 //! - **Pointers** into a string or a buffer of the VM's are used only while that value lies on the stack: the collector
 //!   moves nothing and frees only what nobody refers to. Slices made of them live in one function, and no Luau runs meanwhile
 //!   that could change them.
-//! - **Types** are asked before a value is read as one: scripts can call these functions with what they like.
+//! - **Types** are asked before a value is read as one: scripts can call these functions with what they like, those too that
+//!   they were not given. `debug.info` finds every function that is on the stack of its coroutine.
 #![allow(unsafe_code)]
 
 mod dispatch;

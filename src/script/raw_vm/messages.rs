@@ -214,13 +214,12 @@ unsafe fn run_callbacks(state: *mut lua_State, call: *mut Call<'_>) -> bool {
 /// `run(call, callback, socket)`: calls the callback with one message after the other, for as long as it does not wait and no
 /// script knows the coroutine.
 unsafe extern "C-unwind" fn run(state: *mut lua_State) -> c_int {
-    // SAFETY: as the module says. Besides the arguments at most 3 places are used. The first one comes from `receive`, which
-    // alone has this function, has resumed this coroutine and holds no reference to the call meanwhile. It is not used after a callback has waited: then
-    // `waited` goes on.
+    // SAFETY: as the module says. Besides the arguments at most 3 places are used. A light userdata comes from `receive` alone,
+    // which has resumed this coroutine and holds no reference to the call meanwhile; a script that finds this function on its
+    // stack has none to give. It is not used after a callback has waited: then `waited` goes on.
     unsafe {
         let call = ffi::lua_tolightuserdata(state, 1).cast::<Call<'_>>();
-        let Some(any_seen) = RUN_KNOWN.any_seen(state) else {
-            (*call).ended = true;
+        let (false, Some(any_seen)) = (call.is_null(), RUN_KNOWN.any_seen(state)) else {
             return 0;
         };
         while let Some(data) = (*call).messages.next() {
