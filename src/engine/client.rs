@@ -47,6 +47,8 @@ use url::Url;
 
 #[cfg(feature = "async-h1")]
 pub(crate) use self::redirect::Hops;
+#[cfg(feature = "async-h1")]
+pub(crate) use self::upload::fits;
 use self::{body::Reading, exchange::Exchange, exchange::Head, upload::Expectation};
 pub use self::{
     body::ResponseBody,

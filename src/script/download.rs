@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -59,6 +59,29 @@ pub fn add_natives(natives: &Natives<'_>, lua: &Lua) -> LuaResult<()> {
         .set("close", lua.create_function(close_download)?)
 }
 
+/// The bodies of responses that were collected before they were closed. What they hold may use the VM when it is dropped, which
+/// it can't while it collects.
+#[derive(Default)]
+pub struct Collected(RefCell<Vec<Box<dyn Pieces>>>);
+
+impl Collected {
+    /// Drops them, and so closes their connections.
+    pub fn clear(&self) {
+        drop(self.0.take());
+    }
+
+    fn add(&self, script: &Rc<Script>, body: Box<dyn Pieces>) {
+        self.0.borrow_mut().push(body);
+        let collected_by = Rc::downgrade(script);
+        let clearing = async move {
+            if let Some(script) = collected_by.upgrade() {
+                script.collected.clear();
+            }
+        };
+        script.engine.spawn(clearing).detach();
+    }
+}
+
 /// The body of a streamed response, as Luau holds it: collected, it closes the connection.
 pub struct Download(Rc<RefCell<Open>>);
 
@@ -66,8 +89,9 @@ impl LuaUserData for Download {}
 
 impl Download {
     /// A body of which nothing was read yet; the request counts until it has come to its end.
-    pub fn new(body: Box<dyn Pieces>, permit: Permit) -> Self {
+    pub fn new(script: Weak<Script>, body: Box<dyn Pieces>, permit: Permit) -> Self {
         Self(Rc::new(RefCell::new(Open {
+            script,
             body: Some(body),
             reader: None,
             closed: false,
@@ -77,6 +101,7 @@ impl Download {
 }
 
 struct Open {
+    script: Weak<Script>,
     /// None once it is closed, and while it is polled: then Luau may run and come here again.
     body: Option<Box<dyn Pieces>>,
     /// Who waits for the next piece.
@@ -84,6 +109,17 @@ struct Open {
     closed: bool,
     /// Until the body has come to its end.
     permit: Option<Permit>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let body = self.body.take();
+        // One that has ended uses the VM no more.
+        let script = self.script.upgrade().filter(|script| !script.ended.get());
+        if let (Some(body), Some(script)) = (body, script) {
+            script.collected.add(&script, body);
+        }
+    }
 }
 
 /// Closes the connection and ends a read. What is dropped may run Luau, so nothing is borrowed meanwhile.

@@ -183,13 +183,14 @@ fn request_whole(script: &Script, prepared: Prepared, responses: Responses) -> u
 }
 
 /// Delivers the response without its body, and the handle by which that is read.
-fn request_head(script: &Script, prepared: Prepared, responses: Responses) -> u64 {
+fn request_head(script: &Rc<Script>, prepared: Prepared, responses: Responses) -> u64 {
     #[cfg(feature = "async-h1")]
     if !script.settings.carriers.is_empty() {
         return super::async_h1::carrying::request_head(script, prepared, responses);
     }
     let permit = prepared.permit;
     let mut sending = script.client.send_body(prepared.request, prepared.body);
+    let reader = Rc::downgrade(script);
     script.scheduler.start(async move {
         let Response {
             status,
@@ -197,7 +198,7 @@ fn request_head(script: &Script, prepared: Prepared, responses: Responses) -> u6
             url,
             body,
         } = (&mut sending).await.map_err(failed)?;
-        let download = Download::new(Box::new(body), permit);
+        let download = Download::new(reader, Box::new(body), permit);
         Ok(head_delivery(responses, status, fields, url, download))
     })
 }

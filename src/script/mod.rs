@@ -65,6 +65,7 @@ pub use self::servers::Ports;
 use self::{
     body_source::Sources,
     calls::Calls,
+    download::Collected,
     handler::Exchanges,
     interrupt::Interrupt,
     memory::Collector,
@@ -92,6 +93,7 @@ pub struct Script {
     servers: Servers,
     exchanges: Exchanges,
     sources: Sources,
+    collected: Collected,
     sockets: Sockets,
     clients: Clients,
     calls: Calls,
@@ -130,6 +132,7 @@ impl Script {
             servers: Servers::new(settings.ports),
             exchanges: Exchanges::default(),
             sources: Sources::default(),
+            collected: Collected::default(),
             sockets: Sockets::default(),
             clients: Clients::default(),
             calls: Calls::default(),
@@ -276,6 +279,7 @@ impl Script {
         self.sockets.clear();
         self.clients.clear();
         self.sources.clear();
+        self.collected.clear();
         self.scheduler.clear();
         self.calls.clear();
         self.client.pool().clear();

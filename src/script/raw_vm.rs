@@ -4,10 +4,12 @@
 //! request whose handler reads headers and query took 28,700 instructions that way, and takes 20,000 with what is here
 //! (`docs/performance.md`).
 //!
-//! - [`dispatch`]: makes a request's table, runs its handler, and takes the answer
+//! - [`dispatch`]: makes a request's table, runs its handler, and takes the answer; [`handling`]: what of this is inside of the
+//!   handler's coroutine
 //! - [`fields`]: makes the table's headers and query when a script reads them
 //! - [`request`]: begins a client's request; [`response`]: makes its response, and resumes who waits for it
 //! - [`messages`]: hands a WebSocket's messages to a script's callback; [`sending`]: sends what a script gives it
+//! - [`workers`]: the coroutines in which handlers and callbacks run
 //! - [`json`]: makes and reads the values of JSON texts
 //!
 //! # Safety
@@ -20,20 +22,24 @@
 //! - **Errors**: a function of the API that allocates may raise the VM's memory error, which is a C++ exception here and a
 //!   `longjmp` in other builds. It passes through frames of these files only, up to the `lua_pcall` that runs them, and they
 //!   are declared `C-unwind`. None of them owns anything that has a destructor: only references, numbers, and values on the
-//!   VM's stack. What must be allocated is allocated before, outside of the protected call, or is the VM's.
+//!   VM's stack. What must be allocated is allocated before, outside of the protected call, or is the VM's. The two that make
+//!   a function own what it is to have until the VM does: where the error is a `longjmp`, that leaks.
 //! - **Pointers** into a string or a buffer of the VM's are used only while that value lies on the stack: the collector
 //!   moves nothing and frees only what nobody refers to. Slices made of them live in one function, and no Luau runs meanwhile
 //!   that could change them.
-//! - **Types** are asked before a value is read as one: scripts can call these functions with what they like.
+//! - **Types** are asked before a value is read as one: scripts can call these functions with what they like, those too that
+//!   they were not given. `debug.info` finds every function that is on the stack of its coroutine.
 #![allow(unsafe_code)]
 
 mod dispatch;
 mod fields;
+mod handling;
 pub mod json;
 mod messages;
 mod request;
 mod response;
 mod sending;
+mod workers;
 
 use std::{
     ffi::{CStr, c_char, c_int},
@@ -57,13 +63,39 @@ pub use self::{
 /// Where a request's table keeps its head.
 const HEAD: &CStr = c"__head";
 
+/// A function for the VM.
+struct Function {
+    name: &'static CStr,
+    function: ffi::lua_CFunction,
+    continuation: Option<ffi::lua_Continuation>,
+}
+
+impl Function {
+    /// One whose calls of Luau can't wait.
+    fn new(name: &'static CStr, function: ffi::lua_CFunction) -> Self {
+        Self {
+            name,
+            function,
+            continuation: None,
+        }
+    }
+
+    /// What it calls can wait; `continuation` comes after that, in its place.
+    fn continued_by(self, continuation: ffi::lua_Continuation) -> Self {
+        Self {
+            continuation: Some(continuation),
+            ..self
+        }
+    }
+}
+
 /// A function of the VM's. Its upvalues are those of `parts` with these names, then the names of `fields`, then nil.
 fn closure(
     lua: &Lua,
     parts: &LuaTable,
     names: &[&str],
     fields: &[&CStr],
-    (function, name): (ffi::lua_CFunction, &'static CStr),
+    function: Function,
 ) -> LuaResult<LuaFunction> {
     let mut upvalues = LuaMultiValue::new();
     for name in names {
@@ -77,7 +109,8 @@ fn closure(
     // SAFETY: the closure takes all values on the stack as its upvalues and leaves itself.
     unsafe {
         lua.exec_raw(upvalues, move |state| {
-            ffi::lua_pushcclosurek(state, function, name.as_ptr(), count, None);
+            let name = function.name.as_ptr();
+            ffi::lua_pushcclosurek(state, function.function, name, count, function.continuation);
         })
     }
 }

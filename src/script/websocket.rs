@@ -14,7 +14,7 @@ use std::{
 use event_listener::Event;
 use mlua::prelude::LuaResult;
 
-pub use self::outgoing::Outlet;
+pub use self::outgoing::{Current, Outlet};
 use super::{Script, memory::beyond_the_limit, modules::WebSocketFunctions, raw_vm};
 use crate::engine::{
     numbered::Numbered,
@@ -25,6 +25,7 @@ use crate::engine::{
 #[derive(Default)]
 pub struct Sockets {
     open: RefCell<Numbered<Rc<OpenSocket>>>,
+    current: Rc<Current>,
 }
 
 struct OpenSocket {
@@ -132,8 +133,10 @@ impl WebSocketService for LuauWebSockets {
     fn received(&self, number: u64, messages: &mut dyn Incoming) {
         let mut kept = 0;
         let delivered = self.call(|script, functions| {
-            let (count, delivered) =
-                raw_vm::deliver(&functions.deliver, number, messages, &script.interrupt);
+            let current = &script.sockets.current;
+            let _until_handed_on = current.set(script.sockets.get(number));
+            let (interrupt, deliver) = (&script.interrupt, &functions.deliver);
+            let (count, delivered) = raw_vm::deliver(deliver, number, messages, interrupt, current);
             kept = count;
             delivered
         });

@@ -4,12 +4,16 @@ use std::{
     io::{Read, Write},
     net::Shutdown,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use lute_net::Runtime;
 use socket2::SockRef;
 
-use crate::support::{Server, get_once, read_response, read_to_end};
+use crate::{
+    runtime::noting_in,
+    support::{PATIENCE, Server, get_once, read_response, read_to_end},
+};
 
 const PIECES: &str = r#"
 local pieces = { "one", "two" }
@@ -221,4 +225,46 @@ end } :: any).port)
     get("/open");
     sending.join().unwrap();
     assert!(read_to_end(&mut stream).ends_with(&format!("\r\n{size}")));
+}
+
+#[test]
+fn a_response_that_a_script_forgets_closes_its_connection_once_it_is_collected() {
+    // Its request's body is a function, which the VM is told of when it is over.
+    let (runtime, notes) = noting_in(
+        Runtime::builder(),
+        r#"
+local note = require("@test/note") :: any
+local client, server = require("@lute/net/client"), require("@lute/net/server")
+local running = server.serve({ port = 0, handler = function()
+	return { body = function() return string.rep("x", 100_000) end }
+end })
+local function forget()
+	local left = 3
+	local response = client.stream(`http://127.0.0.1:{running.port}/`, {
+		method = "POST",
+		body = function(): any
+			left -= 1
+			return if left > 0 then "piece" else nil
+		end,
+	})
+	note(`{response.status}`)
+end
+forget()
+note("forgotten")
+"#,
+    );
+    let deadline = Instant::now() + PATIENCE;
+    while notes.borrow().len() < 2 && Instant::now() < deadline {
+        runtime.step(Duration::from_millis(1)).unwrap();
+    }
+    assert_eq!(*notes.borrow(), ["200", "forgotten"]);
+    assert_eq!(runtime.connections(), 1);
+    for _ in 0..2 {
+        runtime.lua().gc_collect().unwrap();
+    }
+    while runtime.connections() > 0 && Instant::now() < deadline {
+        runtime.step(Duration::from_millis(1)).unwrap();
+    }
+    assert_eq!(runtime.connections(), 0);
+    assert_eq!(*notes.borrow(), ["200", "forgotten"]);
 }

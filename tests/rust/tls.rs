@@ -69,6 +69,17 @@ fn client_with_certificate(authority: &Authority, issued: &Issued) -> ClientTls 
     ClientTls::new(&options).unwrap()
 }
 
+/// Runs `test` with a server that asks nothing of its clients, and with one that wants a certificate, which the client has: the
+/// implementation differs.
+fn with_either_server(test: impl AsyncFn(&Rc<Engine>, &ServerTls, &ClientTls)) {
+    let authority = Authority::new();
+    let client = client_with_certificate(&authority, &authority.issue("client"));
+    for cafilename in [None, Some(authority.certificate())] {
+        let server = load(&authority, cafilename);
+        run(async |engine| test(&engine, &server, &client).await);
+    }
+}
+
 /// Runs what `future` does on an engine of its own.
 fn run<T>(future: impl AsyncFnOnce(Rc<Engine>) -> T) -> T {
     let engine = Engine::new(Rc::new(LocalExecutor::new())).unwrap();

@@ -4,7 +4,7 @@ use url::Position;
 
 use super::{ClientRequest, Expectation, RequestBody};
 use crate::{
-    engine::dialer::{Destination, Route, basic_credentials},
+    engine::dialer::{Destination, Route},
     wire::encode,
 };
 
@@ -71,7 +71,7 @@ pub fn encode(
     if asks_for_coding(request) {
         encode::field(out, "Accept-Encoding", CODINGS);
     }
-    if let Some(credentials) = basic_credentials(url).filter(|_| !fields.has("authorization")) {
+    if let Some(credentials) = request.credentials() {
         encode::field(out, "Authorization", credentials);
     }
     for (name, value) in fields.iter() {

@@ -5,7 +5,10 @@ use std::{cell::RefCell, fmt, ops::Deref, rc::Rc};
 use url::Url;
 
 use super::{ClientOptions, Fields, ProxyChoice, ResponseBody, redirect::without_credentials};
-use crate::engine::{dialer::Destination, tls::ClientTlsOptions};
+use crate::engine::{
+    dialer::{Destination, basic_credentials},
+    tls::ClientTlsOptions,
+};
 
 /// A request.
 #[derive(Clone)]
@@ -33,6 +36,11 @@ impl ClientRequest {
             closes: false,
             options: Rc::default(),
         }
+    }
+
+    /// The value of an `Authorization` field for the user of the URL (RFC 7617), unless there is such a field already.
+    pub fn credentials(&self) -> Option<String> {
+        basic_credentials(&self.url).filter(|_| !self.fields.has("authorization"))
     }
 }
 

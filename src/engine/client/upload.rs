@@ -325,20 +325,30 @@ fn encoded_piece(
     length: Option<u64>,
     position: &mut u64,
 ) -> Result<Vec<u8>, ClientError> {
-    let made = piece.map_or(0, <[u8]>::len) as u64;
-    *position += made;
+    *position += piece.map_or(0, <[u8]>::len) as u64;
+    fits(*position, length, piece.is_none())?;
     let mut out = Vec::new();
     match (length, piece) {
         (None, Some(piece)) => encode::chunk(&mut out, piece),
         (None, None) => encode::last_chunk(&mut out),
-        (Some(length), _) if *position > length => {
-            return Err(ClientError::SourceLength("longer than its Content-Length"));
-        }
         (Some(_), Some(piece)) => out.extend_from_slice(piece),
-        (Some(length), None) if *position < length => {
-            return Err(ClientError::SourceLength("shorter than its Content-Length"));
-        }
         (Some(_), None) => {}
     }
     Ok(out)
+}
+
+/// Whether `made` bytes of a streamed body, which may be all, keep to its `Content-Length`, if it has one.
+///
+/// # Errors
+/// When there are more, or all and less.
+pub(crate) fn fits(made: u64, length: Option<u64>, is_all: bool) -> Result<(), ClientError> {
+    match length {
+        Some(length) if made > length => {
+            Err(ClientError::SourceLength("longer than its Content-Length"))
+        }
+        Some(length) if is_all && made < length => {
+            Err(ClientError::SourceLength("shorter than its Content-Length"))
+        }
+        _ => Ok(()),
+    }
 }

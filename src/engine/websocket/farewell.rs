@@ -14,7 +14,8 @@ pub(super) async fn say(socket: &WebSocket, deadline: &Deadline) -> io::Result<(
     let engine = socket.engine();
     deadline.set(deadline_after(Instant::now(), socket.limits.close));
     poll_fn(|context| {
-        socket.flush(context);
+        socket.woken_by(context);
+        socket.flush();
         let output = socket.output.borrow();
         let over = output.queue.is_empty() || output.failure.is_some();
         if over || deadline.poll_expired(context) {

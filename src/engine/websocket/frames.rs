@@ -1,10 +1,5 @@
 //! Messages to bytes: one frame each (RFC 6455 §5.2).
 
-use async_tungstenite::tungstenite::protocol::frame::{
-    FrameHeader,
-    coding::{Control, Data as DataKind, OpCode},
-};
-
 use super::{Data, Role};
 
 /// Bytes of the payload of a control frame at the most (RFC 6455 §5.5).
@@ -19,17 +14,30 @@ pub const GOING_AWAY: u16 = 1001;
 /// The close code of an end that can't go on (RFC 6455 §7.4.1).
 pub const INTERNAL_ERROR: u16 = 1011;
 
-/// What a frame is.
+/// In the first byte: no other frame of the message follows.
+pub(super) const FINAL: u8 = 0x80;
+
+/// In the second byte: the payload is masked.
+pub(super) const MASKED: u8 = 0x80;
+
+/// In place of a length: it is in the two bytes that follow.
+pub(super) const SHORT_LENGTH: u8 = 126;
+
+/// In place of a length: it is in the eight bytes that follow.
+const LONG_LENGTH: u8 = 127;
+
+/// What a frame is: its opcode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Kind {
     /// A text message.
-    Text,
+    Text = 0x1,
     /// A binary message.
-    Binary,
-    /// A ping.
-    Ping,
+    Binary = 0x2,
     /// The last one.
-    Close,
+    Close = 0x8,
+    /// A ping.
+    Ping = 0x9,
 }
 
 impl Kind {
@@ -44,30 +52,31 @@ impl Kind {
 
 /// Adds a frame with `payload` to `out`.
 pub fn frame(out: &mut Vec<u8>, role: Role, kind: Kind, payload: &[u8]) {
-    let opcode = match kind {
-        Kind::Text => OpCode::Data(DataKind::Text),
-        Kind::Binary => OpCode::Data(DataKind::Binary),
-        Kind::Ping => OpCode::Control(Control::Ping),
-        Kind::Close => OpCode::Control(Control::Close),
-    };
-    let mask = match role {
-        Role::Server => None,
-        // RFC 6455 §5.3: unpredictable, and a new one for each frame.
-        Role::Client => Some(rand::random()),
-    };
-    let header = FrameHeader {
-        opcode,
-        mask,
-        ..FrameHeader::default()
+    let first = FINAL | kind as u8;
+    // RFC 6455 §5.3: a client's mask is unpredictable, and a new one for each frame.
+    let (masked, mask) = match role {
+        Role::Server => (0, None),
+        Role::Client => (MASKED, Some(rand::random::<[u8; 4]>())),
     };
     out.reserve(longest(payload.len()));
-    // Writing to a vector does not fail.
-    let _ = header.format(payload.len() as u64, out);
+    match payload.len() {
+        length @ 0..=125 => out.extend_from_slice(&[first, masked | length as u8]),
+        length @ 126..=0xffff => {
+            let [high, low] = (length as u16).to_be_bytes();
+            out.extend_from_slice(&[first, masked | SHORT_LENGTH, high, low]);
+        }
+        length => {
+            out.extend_from_slice(&[first, masked | LONG_LENGTH]);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    let Some(mask) = mask else {
+        return out.extend_from_slice(payload);
+    };
+    out.extend_from_slice(&mask);
     let start = out.len();
     out.extend_from_slice(payload);
-    if let Some(mask) = mask {
-        apply_mask(&mut out[start..], mask);
-    }
+    apply_mask(&mut out[start..], mask);
 }
 
 /// Adds a close frame; `reason` holds [`CLOSE_REASON`] bytes at the most. One without a code has no payload.
@@ -130,6 +139,21 @@ mod tests {
                 .map(|(byte, mask)| byte ^ mask)
                 .collect();
             assert_eq!(plain, payload);
+        }
+    }
+
+    #[test]
+    fn a_length_has_as_many_bytes_as_it_needs() {
+        for (length, head) in [
+            (125, &[0x82, 125][..]),
+            (126, &[0x82, 126, 0, 126]),
+            (0xffff, &[0x82, 126, 0xff, 0xff]),
+            (0x1_0000, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let mut out = Vec::new();
+            frame(&mut out, Role::Server, Kind::Binary, &vec![7; length]);
+            assert_eq!(out[..head.len()], *head);
+            assert_eq!(out[head.len()..], vec![7; length]);
         }
     }
 

@@ -245,13 +245,17 @@ impl WebSocket {
         }
     }
 
-    /// Writes what waits, as far as it goes; whether some of it was.
-    pub(super) fn flush(&self, context: &Context<'_>) -> bool {
-        let mut output = self.output.borrow_mut();
-        match &mut output.waker {
+    /// From here on it is this task that is woken when something is to be done.
+    pub(super) fn woken_by(&self, context: &Context<'_>) {
+        match &mut self.output.borrow_mut().waker {
             Some(waker) => waker.clone_from(context.waker()),
             none => *none = Some(context.waker().clone()),
         }
+    }
+
+    /// Writes what waits, as far as it goes; whether some of it was.
+    pub(super) fn flush(&self) -> bool {
+        let mut output = self.output.borrow_mut();
         if output.queue.is_empty() {
             return false;
         }

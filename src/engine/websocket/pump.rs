@@ -112,16 +112,17 @@ impl Pump {
     }
 
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<(Ending, Way)> {
+        self.socket.woken_by(context);
+        if let Some(failure) = self.write() {
+            return Poll::Ready(self.lost(&failure));
+        }
+        // Asked again after the deadline has been moved, so that it wakes this task.
+        while self.deadline.poll_expired(context) {
+            if let Some(end) = self.expired(context) {
+                return Poll::Ready(end);
+            }
+        }
         for _ in 0..READS_PER_TURN {
-            if let Some(failure) = self.write(context) {
-                return Poll::Ready(self.lost(&failure));
-            }
-            // Asked again after the deadline has been moved, so that it wakes this task.
-            while self.deadline.poll_expired(context) {
-                if let Some(end) = self.expired(context) {
-                    return Poll::Ready(end);
-                }
-            }
             if self.socket.is_full() {
                 return self.poll_paused(context);
             }
@@ -140,6 +141,9 @@ impl Pump {
             if let Some(end) = end {
                 return Poll::Ready(end);
             }
+            if let Some(failure) = self.write() {
+                return Poll::Ready(self.lost(&failure));
+            }
             if self.socket.engine().is_time_up() {
                 break;
             }
@@ -149,8 +153,8 @@ impl Pump {
     }
 
     /// Writes what waits; the failure of the connection, if that shows it.
-    fn write(&mut self, context: &Context<'_>) -> Option<io::Error> {
-        let progress = self.socket.flush(context);
+    fn write(&mut self) -> Option<io::Error> {
+        let progress = self.socket.flush();
         let mut output = self.socket.output.borrow_mut();
         let failure = output.failure.take();
         let waits = output.blocked;
@@ -320,7 +324,7 @@ impl Pump {
             Some(Late::Ping) => {
                 self.times.pinged();
                 self.socket.probe();
-                if let Some(failure) = self.write(context) {
+                if let Some(failure) = self.write() {
                     return Some(self.lost(&failure));
                 }
             }

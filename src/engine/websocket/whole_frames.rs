@@ -3,14 +3,13 @@
 
 use std::str;
 
-use super::{Data, Role, frames::apply_mask};
+use super::{
+    Data, Role,
+    frames::{FINAL, Kind, MASKED, SHORT_LENGTH, apply_mask},
+};
 
-const FINAL_TEXT: u8 = 0x81;
-const FINAL_BINARY: u8 = 0x82;
-const MASKED: u8 = 0x80;
-
-/// The length is in the two bytes that follow.
-const LONG: u8 = 126;
+const FINAL_TEXT: u8 = FINAL | Kind::Text as u8;
+const FINAL_BINARY: u8 = FINAL | Kind::Binary as u8;
 
 /// What stands at the front of some bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,8 +67,8 @@ impl Head {
             Role::Client => (0, 0),
         };
         let (size, length) = match (length ^ masked, long) {
-            (LONG, [high, low, ..]) => (4, usize::from(u16::from_be_bytes([*high, *low]))),
-            (length, _) if length < LONG => (2, usize::from(length)),
+            (SHORT_LENGTH, [high, low, ..]) => (4, usize::from(u16::from_be_bytes([*high, *low]))),
+            (length, _) if length < SHORT_LENGTH => (2, usize::from(length)),
             _ => return None,
         };
         Some(Self {

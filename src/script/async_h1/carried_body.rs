@@ -11,13 +11,12 @@ use std::{
 use futures_lite::AsyncRead;
 use http_types::Body;
 
-use super::carrying::timed_out;
 use crate::{
     engine::{
         Engine,
         timers::{Sleep, deadline_after},
     },
-    script::{contained::contained, download::Pieces},
+    script::{contained::contained, download::Pieces, interrupt::timed_out},
 };
 
 /// Bytes read at once.
@@ -83,6 +82,12 @@ impl CarriedBody {
         Poll::Ready(Ok((count > 0).then(|| self.room[..count].to_vec())))
     }
 
+    /// A panic in the destructor of the host's stream has nowhere to go.
+    fn end(&mut self) {
+        let body = self.body.take();
+        let _ = contained(|| drop(body));
+    }
+
     fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<String> {
         if Pin::new(&mut self.late).poll(context).is_ready() {
             return Poll::Ready(timed_out(self.limits.total));
@@ -97,12 +102,17 @@ impl CarriedBody {
     }
 }
 
+impl Drop for CarriedBody {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Pieces for CarriedBody {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Vec<u8>>, String>> {
         let polled = self.poll_piece(context);
         if !matches!(polled, Poll::Pending | Poll::Ready(Ok(Some(_)))) {
-            let body = self.body.take();
-            let _ = contained(|| drop(body));
+            self.end();
         }
         let host = &self.host;
         polled.map_err(|problem| format!("network request failed: {host}: {problem}"))

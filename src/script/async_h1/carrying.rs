@@ -21,7 +21,7 @@ use crate::{
         Engine,
         client::{
             Client, ClientError, ClientOptions, ClientRequest, Fields, Hops, Redirects,
-            RequestBody, RequestUrl,
+            RequestBody, RequestUrl, fits,
         },
         service::BodySource,
         timers::deadline_after,
@@ -31,6 +31,7 @@ use crate::{
         contained::Contained,
         download::{Download, Pieces},
         fetch::{Prepared, failed, handover, head_delivery},
+        interrupt::timed_out,
         raw_vm::Responses,
     },
 };
@@ -65,9 +66,10 @@ pub fn request_whole(script: &Script, prepared: Prepared, responses: Responses) 
 }
 
 /// As `client.stream` without carriers: delivers the response's head and the handle of its body.
-pub fn request_head(script: &Script, prepared: Prepared, responses: Responses) -> u64 {
+pub fn request_head(script: &Rc<Script>, prepared: Prepared, responses: Responses) -> u64 {
     let permit = prepared.permit;
     let sent = Way::of(script, &prepared.request).send(prepared.request, prepared.body);
+    let reader = Rc::downgrade(script);
     script.scheduler.start(async move {
         let Carried {
             status,
@@ -75,7 +77,7 @@ pub fn request_head(script: &Script, prepared: Prepared, responses: Responses) -
             url,
             body,
         } = sent.await?;
-        let download = Download::new(body, permit);
+        let download = Download::new(reader, body, permit);
         Ok(head_delivery(responses, status, fields, url, download))
     })
 }
@@ -166,9 +168,15 @@ impl Way {
         let mut request = request.clone();
         let mut options = ClientOptions::clone(&request.options);
         options.redirects = Redirects::Manual;
+        let total = options.timeouts.total;
         options.timeouts.total = self.due.saturating_duration_since(Instant::now());
         request.options = Rc::new(options);
-        let response = self.client.send_body(request, body).await.map_err(failed)?;
+        let sent = self.client.send_body(request, body).await;
+        let response = sent.map_err(|error| match error {
+            // What was left of it is of no interest.
+            ClientError::TimedOut(origin, _) => failed(ClientError::TimedOut(origin, total)),
+            other => failed(other),
+        })?;
         Ok((response.status, response.fields, Box::new(response.body)))
     }
 }
@@ -179,11 +187,6 @@ type Hop = (u16, Fields, Box<dyn Pieces>);
 /// What errors of carried requests begin with.
 fn host_of(request: &ClientRequest) -> String {
     request.url.host_str().unwrap_or_default().to_owned()
-}
-
-/// What a timeout is called.
-pub fn timed_out(after: Duration) -> String {
-    format!("timed out after {} s", after.as_secs_f64())
 }
 
 /// What `future` gives, for which there is so much time.
@@ -222,7 +225,11 @@ async fn exchange<C: super::carriers::Carrier + 'static>(
             )
         }
     };
-    let request = conversion::request(&request.url, &request.method, &request.fields, body)?;
+    let mut fields = request.fields.clone();
+    if let Some(credentials) = request.credentials() {
+        fields.push(b"Authorization", credentials.as_bytes());
+    }
+    let request = conversion::request(&request.url, &request.method, &fields, body)?;
     let carrier = connecting.await?;
     let answered = async {
         let response = async_h1::connect(carrier, request).await;
@@ -252,19 +259,12 @@ async fn pump(
             Err(error) => return ClientError::Source(error.to_string()),
         };
         made += piece.as_ref().map_or(0, Vec::len) as u64;
-        match (piece, length) {
-            (_, Some(length)) if made > length => {
-                return ClientError::SourceLength("longer than its Content-Length");
-            }
-            (None, Some(length)) if made < length => {
-                return ClientError::SourceLength("shorter than its Content-Length");
-            }
-            (Some(piece), _) => {
-                if sender.send(Ok(piece)).await.is_err() {
-                    break;
-                }
-            }
-            (None, _) => break,
+        if let Err(error) = fits(made, length, piece.is_none()) {
+            return error;
+        }
+        let Some(piece) = piece else { break };
+        if sender.send(Ok(piece)).await.is_err() {
+            break;
         }
     }
     drop((source, sender));

@@ -7,34 +7,26 @@ use std::slice;
 use mlua::{
     LightUserData,
     ffi::{self, lua_State},
-    prelude::{Lua, LuaFunction, LuaResult, LuaTable, LuaValue},
+    prelude::{Lua, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue},
 };
 
 use super::super::{handler::HandlerAnswer, kept_head};
-use super::{HEAD, closure, push, string};
+use super::{
+    Function, HEAD, closure, handling, push, string,
+    workers::{Idle, Known},
+};
 use crate::engine::service::{Remote, Request, RequestBody};
 
-/// What [`dispatcher`] takes from its table, in the order of the function's upvalues, which begin at 1.
-const PARTS: [&str; 9] = [
-    "template",
-    "handler",
-    "server",
-    "newWorker",
-    "workers",
-    "finished",
-    "retire",
-    "lasts",
-    "unanswered",
-];
+/// What [`dispatcher`] takes from its table, in the order of `dispatch`'s upvalues, which begin at 1. It adds `run`.
+const PARTS: [&str; 6] = ["template", "run", "workers", "seen", "lasts", "unanswered"];
 const TEMPLATE: c_int = ffi::lua_upvalueindex(1);
-const HANDLER: c_int = ffi::lua_upvalueindex(2);
-const SERVER: c_int = ffi::lua_upvalueindex(3);
-const NEW_WORKER: c_int = ffi::lua_upvalueindex(4);
-const WORKERS: c_int = ffi::lua_upvalueindex(5);
-const FINISHED: c_int = ffi::lua_upvalueindex(6);
-const RETIRE: c_int = ffi::lua_upvalueindex(7);
-const LASTS: c_int = ffi::lua_upvalueindex(8);
-const UNANSWERED: c_int = ffi::lua_upvalueindex(9);
+const RUN: c_int = ffi::lua_upvalueindex(2);
+const KNOWN: Known = Known {
+    workers: ffi::lua_upvalueindex(3),
+    seen: ffi::lua_upvalueindex(4),
+};
+const LASTS: c_int = ffi::lua_upvalueindex(5);
+const UNANSWERED: c_int = ffi::lua_upvalueindex(6);
 
 /// The fields of a request that are set at once; their names are the upvalues after the parts.
 const FIELDS: [&CStr; 6] = [
@@ -45,15 +37,19 @@ const FIELDS: [&CStr; 6] = [
     c"__remote",
     c"__exchange",
 ];
-const METHOD: c_int = ffi::lua_upvalueindex(10);
-const PATH: c_int = ffi::lua_upvalueindex(11);
-const BODY: c_int = ffi::lua_upvalueindex(12);
-const KEPT_HEAD: c_int = ffi::lua_upvalueindex(13);
-const REMOTE: c_int = ffi::lua_upvalueindex(14);
-const EXCHANGE: c_int = ffi::lua_upvalueindex(15);
+const METHOD: c_int = ffi::lua_upvalueindex(7);
+const PATH: c_int = ffi::lua_upvalueindex(8);
+const BODY: c_int = ffi::lua_upvalueindex(9);
+const KEPT_HEAD: c_int = ffi::lua_upvalueindex(10);
+const REMOTE: c_int = ffi::lua_upvalueindex(11);
+const EXCHANGE: c_int = ffi::lua_upvalueindex(12);
 
-/// The coroutine that waits for its next request, or nil: the last upvalue.
-const IDLE: c_int = ffi::lua_upvalueindex(16);
+/// The last upvalue.
+const IDLE: Idle = Idle(ffi::lua_upvalueindex(13));
+
+/// Where the stack of `dispatch` has the request and the coroutine.
+const REQUEST: c_int = 1;
+const WORKER: c_int = 2;
 
 /// What a handler did.
 pub enum Called {
@@ -112,17 +108,21 @@ pub fn call_handler(
         written: false,
     };
     let pointer = LightUserData((&raw mut call).cast::<c_void>());
-    let (status, body, headers, request): (LuaValue, LuaValue, _, _) = dispatch.call(pointer)?;
+    let mut values: LuaMultiValue = dispatch.call(pointer)?;
     if call.written {
         return Ok(Called::Written);
     }
+    let status = values.pop_front().unwrap_or(LuaValue::Nil);
     Ok(match status.as_i64() {
-        Some(_) => Called::Answered(HandlerAnswer {
-            status: status.as_i64(),
-            body,
-            headers,
-            request,
-        }),
+        Some(status) => {
+            let mut next = || values.pop_front().unwrap_or(LuaValue::Nil);
+            Called::Answered(HandlerAnswer {
+                status: Some(status),
+                body: next(),
+                headers: next().as_table().cloned(),
+                request: next().as_table().cloned(),
+            })
+        }
         None if status.is_boolean() => Called::Later,
         None => Called::Failed,
     })
@@ -133,16 +133,18 @@ pub fn call_handler(
 /// # Errors
 /// When the VM has no memory left.
 pub fn dispatcher(lua: &Lua, parts: &LuaTable) -> LuaResult<LuaFunction> {
-    closure(lua, parts, &PARTS, &FIELDS, (dispatch, c"dispatch"))
+    let run = handling::function(lua, parts)?;
+    parts.set("run", run)?;
+    let dispatch = Function::new(c"dispatch", dispatch);
+    closure(lua, parts, &PARTS, &FIELDS, dispatch)
 }
 
 /// `dispatch(call)`. Returns nothing when the answer is written; status, body, headers and the request when it is more
 /// than that; nil after a failure that was reported, false when the handler waits.
 unsafe extern "C-unwind" fn dispatch(state: *mut lua_State) -> c_int {
-    const REQUEST: c_int = 1;
-    const WORKER: c_int = 2;
-    // SAFETY: as the module says. At most 10 places are used. A light userdata comes from `call_handler` alone, whose call
-    // outlives this function: Luau can't make one, and no script ever sees this one.
+    // SAFETY: as the module says. At most 8 places are used. A light userdata comes from `call_handler` alone, whose call
+    // outlives this function: Luau can't make one, and no script ever sees this one. On a worker's empty stack there is room
+    // for `LUA_MINSTACK` values.
     unsafe {
         let call = ffi::lua_tolightuserdata(state, 1).cast::<Call<'_>>();
         let Some(call) = call.as_mut() else {
@@ -150,29 +152,22 @@ unsafe extern "C-unwind" fn dispatch(state: *mut lua_State) -> c_int {
         };
         ffi::lua_settop(state, 0);
         push_request(state, call);
-        let worker = push_worker(state);
-
-        // Four arguments: a new coroutine has room for `LUA_MINSTACK`, one that has yielded is asked.
-        ffi::luaL_checkstack(worker, 4, c"handler".as_ptr());
+        let worker = IDLE.push(state, &KNOWN);
+        ffi::lua_xpush(state, worker, RUN);
         ffi::lua_pushnumber(worker, call.number as f64);
-        ffi::lua_xpush(state, worker, HANDLER);
         ffi::lua_xpush(state, worker, REQUEST);
-        ffi::lua_xpush(state, worker, SERVER);
-        let mut count = 0;
-        let status = ffi::lua_resume(worker, state, 4, &mut count);
-
-        if status != ffi::LUA_OK && status != ffi::LUA_YIELD {
-            return push_unanswered(state, call, Some(worker));
+        match ffi::lua_resume_(worker, state, 2) {
+            ffi::LUA_OK => {
+                ffi::lua_xmove(worker, state, handling::ANSWER);
+                keep_worker(state);
+                take_answer(state, call)
+            }
+            ffi::LUA_YIELD => {
+                ffi::lua_settop(worker, 0);
+                push_unanswered(state, call, None)
+            }
+            _ => push_unanswered(state, call, Some(worker)),
         }
-        let signal = ffi::lua_touserdata(worker, 1);
-        if count != 4 || signal != ffi::lua_touserdata(state, FINISHED) {
-            ffi::lua_settop(worker, 0);
-            return push_unanswered(state, call, None);
-        }
-        ffi::lua_xmove(worker, state, 3);
-        ffi::lua_settop(worker, 0);
-        keep_worker(state, WORKER);
-        take_answer(state, call)
     }
 }
 
@@ -215,40 +210,17 @@ unsafe fn push_request(state: *mut lua_State, call: &Call<'_>) {
     }
 }
 
-/// Pushes the idle coroutine, or a new one.
-unsafe fn push_worker(state: *mut lua_State) -> *mut lua_State {
-    // SAFETY: as the module says. 2 places are used. `newWorker` returns a coroutine.
-    unsafe {
-        ffi::lua_pushvalue(state, IDLE);
-        if ffi::lua_type(state, -1) == ffi::LUA_TNIL {
-            ffi::lua_pop(state, 1);
-            ffi::lua_pushvalue(state, NEW_WORKER);
-            ffi::lua_call(state, 0, 1);
-        } else {
-            ffi::lua_pushnil(state);
-            ffi::lua_replace(state, IDLE);
-        }
-        ffi::lua_tothread(state, -1)
-    }
-}
-
-/// Keeps a coroutine for the next request, unless a script knows its identity: a handle that a script kept must never reach
-/// another request.
-unsafe fn keep_worker(state: *mut lua_State, worker: c_int) {
+/// Keeps the worker for the next request, unless a script knows it.
+unsafe fn keep_worker(state: *mut lua_State) {
     // SAFETY: as the module says. 2 places are used.
     unsafe {
-        ffi::lua_pushvalue(state, worker);
-        ffi::lua_rawget(state, WORKERS);
-        let is_unseen = ffi::lua_toboolean(state, -1) == 0;
-        ffi::lua_pop(state, 1);
-        if is_unseen {
-            ffi::lua_pushvalue(state, worker);
-            ffi::lua_replace(state, IDLE);
-            return;
+        let may_be_seen = KNOWN.any_seen(state).is_none_or(|any| any.get() != 0);
+        if may_be_seen && KNOWN.is_seen(state, WORKER) {
+            IDLE.is_not(state, WORKER);
         }
-        ffi::lua_pushvalue(state, RETIRE);
-        ffi::lua_pushvalue(state, worker);
-        ffi::lua_call(state, 1, 0);
+        if !IDLE.is(state, WORKER) {
+            KNOWN.forget(state, WORKER);
+        }
     }
 }
 
@@ -265,10 +237,10 @@ unsafe fn take_answer(state: *mut lua_State, call: &mut Call<'_>) -> c_int {
         if ffi::lua_type(state, -2) == ffi::LUA_TNUMBER {
             ffi::lua_pushvalue(state, LASTS);
             ffi::lua_pushnumber(state, call.number as f64);
-            ffi::lua_pushvalue(state, 1);
+            ffi::lua_pushvalue(state, REQUEST);
             ffi::lua_call(state, 2, 0);
         }
-        ffi::lua_pushvalue(state, 1);
+        ffi::lua_pushvalue(state, REQUEST);
         4
     }
 }
@@ -309,10 +281,11 @@ unsafe fn push_unanswered(
 ) -> c_int {
     // SAFETY: as the module says. 6 places are used. A coroutine that failed has its error on top.
     unsafe {
+        IDLE.is_not(state, WORKER);
         ffi::lua_pushvalue(state, UNANSWERED);
         ffi::lua_pushnumber(state, call.number as f64);
-        ffi::lua_pushvalue(state, 1);
-        ffi::lua_pushvalue(state, 2);
+        ffi::lua_pushvalue(state, REQUEST);
+        ffi::lua_pushvalue(state, WORKER);
         ffi::lua_pushboolean(state, c_int::from(failed.is_none()));
         match failed {
             Some(worker) => ffi::lua_xmove(worker, state, 1),

@@ -8,10 +8,10 @@ use std::{
 use mlua::{
     LightUserData,
     ffi::{self, lua_State},
-    prelude::{Lua, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue},
+    prelude::{Lua, LuaFunction, LuaResult, LuaTable, LuaValue},
 };
 
-use super::push;
+use super::{Function, closure, push};
 use crate::{engine::client::Fields, script::scheduler::HandedOver};
 
 /// A response as a script gets it.
@@ -33,20 +33,23 @@ pub struct Responses {
     deliver: LuaFunction,
 }
 
-/// The fields of a response: the upvalues after [`TEMPLATE`], in this order.
-const FIELDS: [&CStr; 6] = [c"status", c"ok", c"headers", c"body", c"url", c"cookies"];
+/// What the functions take from their table, in the order of their upvalues, which begin at 1: the headers' metatable, a table
+/// with all fields, which each response begins as a copy of; what `luau/scheduler.luau` resumes a coroutine with, and what it puts
+/// first.
+const PARTS: [&str; 4] = ["headersMeta", "template", "finish", "done"];
 const HEADERS_META: c_int = ffi::lua_upvalueindex(1);
-/// A table with all fields, which each response begins as a copy of.
 const TEMPLATE: c_int = ffi::lua_upvalueindex(2);
-const STATUS: c_int = ffi::lua_upvalueindex(3);
-const OK: c_int = ffi::lua_upvalueindex(4);
-const HEADERS: c_int = ffi::lua_upvalueindex(5);
-const BODY: c_int = ffi::lua_upvalueindex(6);
-const URL: c_int = ffi::lua_upvalueindex(7);
-const COOKIES: c_int = ffi::lua_upvalueindex(8);
-/// What `luau/scheduler.luau` resumes a coroutine with, and what it puts first.
-const FINISH: c_int = ffi::lua_upvalueindex(9);
-const DONE: c_int = ffi::lua_upvalueindex(10);
+const FINISH: c_int = ffi::lua_upvalueindex(3);
+const DONE: c_int = ffi::lua_upvalueindex(4);
+
+/// The fields of a response: the upvalues after the parts.
+const FIELDS: [&CStr; 6] = [c"status", c"ok", c"headers", c"body", c"url", c"cookies"];
+const STATUS: c_int = ffi::lua_upvalueindex(5);
+const OK: c_int = ffi::lua_upvalueindex(6);
+const HEADERS: c_int = ffi::lua_upvalueindex(7);
+const BODY: c_int = ffi::lua_upvalueindex(8);
+const URL: c_int = ffi::lua_upvalueindex(9);
+const COOKIES: c_int = ffi::lua_upvalueindex(10);
 
 /// A response on its way through the VM, and the wait that it ends.
 struct Call<'r> {
@@ -62,29 +65,19 @@ impl Responses {
     /// # Errors
     /// When the VM has no memory left.
     pub fn new(lua: &Lua, headers_meta: &LuaTable, scheduler: &LuaTable) -> LuaResult<Self> {
-        let mut upvalues = LuaMultiValue::new();
-        upvalues.push_back(LuaValue::Table(headers_meta.clone()));
         let template = lua.create_table_with_capacity(0, FIELDS.len())?;
-        upvalues.push_back(LuaValue::Table(template.clone()));
         for name in FIELDS {
-            let name = lua.create_string(name.to_bytes())?;
-            template.raw_set(&name, false)?;
-            upvalues.push_back(LuaValue::String(name));
+            template.raw_set(lua.create_string(name.to_bytes())?, false)?;
         }
-        upvalues.push_back(scheduler.get("finish")?);
-        upvalues.push_back(scheduler.get("DONE")?);
-        let closure = |function: ffi::lua_CFunction, name: &'static CStr| {
-            let count = upvalues.len() as c_int;
-            // SAFETY: the closure takes all values on the stack as its upvalues and leaves itself.
-            unsafe {
-                lua.exec_raw(upvalues.clone(), move |state| {
-                    ffi::lua_pushcclosurek(state, function, name.as_ptr(), count, None);
-                })
-            }
-        };
+        let parts = lua.create_table()?;
+        parts.set("headersMeta", headers_meta)?;
+        parts.set("template", template)?;
+        parts.set("finish", scheduler.get::<LuaFunction>("finish")?)?;
+        parts.set("done", scheduler.get::<LuaValue>("DONE")?)?;
+        let made = |function| closure(lua, &parts, &PARTS, &FIELDS, function);
         Ok(Self {
-            make: closure(make, c"make")?,
-            deliver: closure(deliver, c"deliver")?,
+            make: made(Function::new(c"make", make))?,
+            deliver: made(Function::new(c"deliver", deliver))?,
         })
     }
 

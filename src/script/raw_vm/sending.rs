@@ -39,7 +39,6 @@ unsafe extern "C-unwind" fn send(state: *mut lua_State) -> c_int {
     const REST: c_int = ffi::lua_upvalueindex(1);
     // SAFETY: as the module says. Besides the two arguments at most 2 places are used.
     unsafe {
-        ffi::lua_settop(state, 2);
         if let Some(sent) = sent(state) {
             ffi::lua_pushnumber(state, sent as f64);
             return 1;
@@ -54,10 +53,27 @@ unsafe extern "C-unwind" fn send(state: *mut lua_State) -> c_int {
 
 /// Sends the second argument through the WebSocket that is the first.
 unsafe fn sent(state: *mut lua_State) -> Option<i64> {
-    const ID: c_int = ffi::lua_upvalueindex(2);
     const OUTLET: c_int = ffi::lua_upvalueindex(3);
-    // SAFETY: as the module says. One place is used. The outlet lives as long as this closure, which runs; no Luau runs while the
-    // message's bytes are used.
+    // SAFETY: as the module says. The outlet lives as long as this closure, which runs; no Luau runs while the message's bytes
+    // are used.
+    unsafe {
+        let outlet = ffi::lua_touserdata(state, OUTLET).cast::<Option<Outlet>>();
+        let outlet = outlet.as_ref()?.as_ref()?;
+        let data = match buffer(state, 2) {
+            Some(bytes) => Data::Binary(bytes),
+            None => Data::Text(str::from_utf8(string(state, 2)?).ok()?),
+        };
+        if outlet.is_current(ffi::lua_topointer(state, 1)) {
+            return outlet.send_to_current(data);
+        }
+        outlet.send(number(state)?, data)
+    }
+}
+
+/// The number of the WebSocket that is the first argument.
+unsafe fn number(state: *mut lua_State) -> Option<u64> {
+    const ID: c_int = ffi::lua_upvalueindex(2);
+    // SAFETY: as the module says. One place is used.
     unsafe {
         if ffi::lua_type(state, 1) != ffi::LUA_TTABLE {
             return None;
@@ -66,12 +82,6 @@ unsafe fn sent(state: *mut lua_State) -> Option<i64> {
         if ffi::lua_rawget(state, 1) != ffi::LUA_TNUMBER {
             return None;
         }
-        let number = ffi::lua_tonumber(state, 3) as u64;
-        let data = match string(state, 2) {
-            Some(text) => Data::Text(str::from_utf8(text).ok()?),
-            None => Data::Binary(buffer(state, 2)?),
-        };
-        let outlet = ffi::lua_touserdata(state, OUTLET).cast::<Option<Outlet>>();
-        outlet.as_ref()?.as_ref()?.send(number, data)
+        Some(ffi::lua_tonumber(state, -1) as u64)
     }
 }

@@ -1,6 +1,11 @@
 //! What scripts send: their values as messages, and what they are told of it.
 
-use std::rc::{Rc, Weak};
+use std::{
+    cell::{Cell, RefCell},
+    ffi::c_void,
+    ptr,
+    rc::{Rc, Weak},
+};
 
 use mlua::Value;
 use mlua::prelude::LuaValue;
@@ -32,9 +37,54 @@ impl OpenSocket {
     }
 }
 
+/// The WebSocket whose messages are being handed to its script: nearly always the one that is sent through then.
+#[derive(Default)]
+pub struct Current {
+    /// Where the VM has its table, while that can't be collected.
+    table: Cell<*const c_void>,
+    open: RefCell<Option<Rc<OpenSocket>>>,
+}
+
+impl Current {
+    /// For as long as what is returned lives it is `open`; then it is what it was.
+    pub(super) fn set(self: &Rc<Self>, open: Option<Rc<OpenSocket>>) -> impl Drop + use<> {
+        let open = self.open.replace(open);
+        let table = self.table.replace(ptr::null());
+        Before {
+            current: self.clone(),
+            table,
+            open,
+        }
+    }
+
+    /// The VM has the table of the WebSocket that is current there, until that changes.
+    pub fn lies_at(&self, table: *const c_void) {
+        self.table.set(table);
+    }
+
+    fn is(&self, table: *const c_void) -> bool {
+        !table.is_null() && self.table.get() == table
+    }
+}
+
+/// What was current before.
+struct Before {
+    current: Rc<Current>,
+    table: *const c_void,
+    open: Option<Rc<OpenSocket>>,
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        self.current.table.set(self.table);
+        self.current.open.replace(self.open.take());
+    }
+}
+
 /// Sends the messages of scripts that can go out at once.
 pub struct Outlet {
     script: Weak<Script>,
+    current: Rc<Current>,
     /// Bytes that may wait unsent.
     ahead: usize,
 }
@@ -44,8 +94,20 @@ impl Outlet {
     pub fn new(script: &Rc<Script>, ahead: usize) -> Self {
         Self {
             script: Rc::downgrade(script),
+            current: script.sockets.current.clone(),
             ahead,
         }
+    }
+
+    /// Whether the VM has the table of the current WebSocket there; [`Self::send_to_current`] sends through it then.
+    pub fn is_current(&self, table: *const c_void) -> bool {
+        self.current.is(table)
+    }
+
+    /// As [`Self::send`], without looking for the WebSocket.
+    pub fn send_to_current(&self, data: Data<'_>) -> Option<i64> {
+        let open = self.current.open.borrow();
+        self.send_to(open.as_ref()?, data)
     }
 
     /// As [`Sockets::send`]; nothing when more waits already, or the runtime is gone. The VM is not used.
@@ -54,7 +116,12 @@ impl Outlet {
         let Some(open) = script.sockets.get(number) else {
             return Some(0);
         };
-        (open.socket.unsent() <= self.ahead).then(|| open.send(data))
+        self.send_to(&open, data)
+    }
+
+    fn send_to(&self, open: &OpenSocket, data: Data<'_>) -> Option<i64> {
+        let has_room = self.ahead == usize::MAX || open.socket.unsent() <= self.ahead;
+        has_room.then(|| open.send(data))
     }
 }
 

@@ -317,3 +317,32 @@ note(tostring(response:read()))"#;
     ];
     assert_eq!(notes, expected);
 }
+
+#[test]
+fn the_user_of_a_url_is_told_to_a_server_that_the_host_connects_to() {
+    let source = r#"
+local url = "http://user:pass@inventory.internal/"
+note(client.request(url).body)
+note(client.request(url, { headers = { Authorization = "own" } }).body)"#;
+    let notes = carried(source, 2, |request: Request| async move {
+        let known = request
+            .header("authorization")
+            .map(|values| values.as_str());
+        let mut response = Response::new(StatusCode::Ok);
+        response.set_body(known.unwrap_or("nobody"));
+        Ok(response)
+    });
+    assert_eq!(notes, ["Basic dXNlcjpwYXNz", "own"]);
+}
+
+#[test]
+fn a_request_over_the_network_beside_carried_ones_is_late_after_the_time_that_it_was_given() {
+    let source = r#"
+local server = require("@lute/net/server")
+local silent = server.serve({ port = 0, handler = function() task.wait(60) end })
+local _, problem = pcall(client.request, `127.0.0.1:{silent.port}`, { timeout = 0.05 })
+note(string.match(problem, "timed out after .*") or problem)
+silent.close()"#;
+    let notes = carried(source, 0, |_| async { Ok(Response::new(StatusCode::Ok)) });
+    assert_eq!(notes, ["timed out after 0.05 s"]);
+}
