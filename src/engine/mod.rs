@@ -119,6 +119,16 @@ use self::{
 const TASKS_PER_TURN: usize = 256;
 
 /// What everything on one thread shares: the executor, the reactor, the timers, the buffers and the clock.
+///
+/// ```
+/// use std::rc::Rc;
+/// use lute_net::engine::Engine;
+///
+/// let engine = Engine::new(Rc::new(smol::LocalExecutor::new()))?;
+/// let task = engine.spawn(async { 1 + 2 });
+/// assert_eq!(engine.block_on(task)?, 3);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Engine {
     executor: Rc<LocalExecutor<'static>>,
     reactor: Rc<Reactor>,
@@ -134,6 +144,12 @@ pub struct Engine {
 
 impl Engine {
     /// An engine whose tasks run on `executor`.
+    ///
+    /// ```
+    /// let engine = lute_net::engine::Engine::new(Default::default())?;
+    /// assert_eq!(engine.reactor().watched(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When the system has no descriptor left for the poller.
@@ -152,11 +168,25 @@ impl Engine {
     }
 
     /// Readiness of sockets.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// assert_eq!(engine.reactor().watched(), 2, "`left` and `right`");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn reactor(&self) -> &Rc<Reactor> {
         &self.reactor
     }
 
     /// Deadlines.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let soon = std::time::Instant::now() + std::time::Duration::from_millis(1);
+    /// engine.block_on(engine.timers().sleep_until(soon))?;
+    /// assert!(std::time::Instant::now() >= soon);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn timers(&self) -> &Rc<Timers> {
         &self.timers
     }
@@ -172,6 +202,12 @@ impl Engine {
     }
 
     /// The time of this turn.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// assert!(engine.clock().date().ends_with("GMT"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -182,16 +218,36 @@ impl Engine {
     }
 
     /// The connections of servers and clients together.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// engine.connections().set_limit(2); // the client's end and the server's are on this thread
+    /// assert_eq!(engine.block_on(client.send(ClientRequest::get(url)))??.status, 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn connections(&self) -> &Rc<Quota> {
         &self.connections
     }
 
     /// Runs `future` on the thread; dropping the task ends it.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let answer = engine.spawn(async { 42 });
+    /// assert_eq!(engine.block_on(answer)?, 42);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
         self.executor.spawn(future)
     }
 
     /// Runs `future` and all tasks until `future` ends, for a Rust program without scripts.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// assert_eq!(engine.block_on(async { 42 })?, 42);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When the system's poller fails.
@@ -211,6 +267,14 @@ impl Engine {
     }
 
     /// Runs the tasks that are ready, until `limit` if there is one. Whether some may be left.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let task = engine.spawn(async {});
+    /// while engine.run_tasks(None) {}
+    /// assert!(task.is_finished());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn run_tasks(&self, limit: Option<Instant>) -> bool {
         self.turn_end.set(limit);
         for _ in 0..TASKS_PER_TURN {
@@ -237,6 +301,18 @@ impl Engine {
     }
 
     /// Looks at the sockets without waiting.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// let reading = engine.spawn(async move { right.readable().await });
+    /// engine.run_tasks(None);
+    /// left.try_write(b"x")?;
+    /// while !reading.is_finished() { // a frame of a program that has its own loop
+    ///     engine.poll_sockets()?;
+    ///     engine.run_tasks(None);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When the system's poller fails.
@@ -269,6 +345,17 @@ impl Engine {
     }
 
     /// Wakes whoever waits for a moment that has come. `take` gets the numbers of the scripts' waits that are over.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let sleep = engine.spawn(engine.timers().sleep_until(std::time::Instant::now() + std::time::Duration::from_millis(1)));
+    /// while !sleep.is_finished() { // a frame of a program that has its own loop
+    ///     engine.fire_timers(|_| {});
+    ///     engine.run_tasks(None);
+    /// }
+    /// assert_eq!(engine.next_deadline(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn fire_timers(&self, take: impl FnMut(u64)) {
         let now = Instant::now();
         self.deadlines.sweep(now);
@@ -276,6 +363,15 @@ impl Engine {
     }
 
     /// When [`Self::fire_timers`] has something to do next.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let due = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    /// let _sleep = engine.spawn(engine.timers().sleep_until(due));
+    /// engine.run_tasks(None);
+    /// assert_eq!(engine.next_deadline(), Some(due));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn next_deadline(&self) -> Option<Instant> {
         let sweep = self.deadlines.next_sweep();
         let timer = self.timers.next_deadline();

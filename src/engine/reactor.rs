@@ -9,6 +9,19 @@
 //!
 //! There is `unsafe` here since a slot names its socket by number. [`Watched`] makes that good: it owns the socket, and its
 //! `drop` removes the slot, and the descriptor from the poller, before the socket is closed.
+//!
+//! ```
+#![doc = include_str!("examples/engine.txt")]
+//! use std::net::{TcpListener, TcpStream};
+//! use lute_net::engine::reactor::Direction;
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! listener.set_nonblocking(true)?;
+//! let listener = engine.reactor().watch(listener)?;
+//! let _client = TcpStream::connect(listener.get().local_addr()?)?;
+//! engine.block_on(listener.ready(Direction::Read))??;
+//! # Ok::<(), std::io::Error>(())
+//! ```
 #![allow(unsafe_code)]
 
 mod wakers;

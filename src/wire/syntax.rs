@@ -1,4 +1,10 @@
 //! The alphabets and small grammars of RFC 9110 and RFC 3986, on bytes.
+//!
+//! ```
+//! use lute_net::wire::syntax;
+//!
+//! assert!(syntax::is_token(b"Content-Type") && syntax::is_host(b"a.example:80"));
+//! ```
 
 use std::net::Ipv6Addr;
 

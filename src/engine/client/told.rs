@@ -8,6 +8,10 @@ use tracing::{Level, debug, enabled};
 use super::{ClientError, ClientRequest};
 
 /// The `tracing` target of a client's requests.
+///
+/// ```
+/// assert_eq!(lute_net::engine::client::TARGET, "lute_net::client");
+/// ```
 pub const TARGET: &str = "lute_net::client";
 
 /// An exchange that somebody wants to know of.

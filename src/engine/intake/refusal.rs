@@ -6,6 +6,13 @@ use crate::{
 };
 
 /// A request that is answered with an error, and the connection ended.
+///
+/// ```
+/// use lute_net::engine::intake::Refusal;
+///
+/// let refusal = Refusal { status: 413, reason: "the body is larger than 4 bytes".into() };
+/// assert!(refusal.status >= 400 && refusal.reason.contains("larger"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// 4xx or 5xx.
