@@ -65,7 +65,12 @@ impl Default for FolderOptions {
 /// ```
 /// use lute_net::engine::files::{self, FileRequest, FolderOptions};
 ///
-/// let request = FileRequest { method: "GET".into(), path: "/lib.rs".into(), range: Some("bytes=0-2".into()), ..FileRequest::default() };
+/// let request = FileRequest {
+///     method: "GET".into(),
+///     path: "/lib.rs".into(),
+///     range: Some("bytes=0-2".into()),
+///     ..FileRequest::default()
+/// };
 /// let answer = files::answer("src".as_ref(), &FolderOptions::default(), &request);
 /// assert_eq!((answer.status, answer.body.length()), (206, 3));
 /// ```

@@ -73,9 +73,11 @@ pub enum Taken<'h, 'b> {
 /// use std::rc::Rc;
 /// use lute_net::{engine::{intake::{Bodies, Intake, Piece, Taken}, limits::Limits}, wire::FieldStorage};
 ///
-/// let (limits, input) = (Limits { body: 4, ..Limits::default() }, b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+/// let limits = Limits { body: 4, ..Limits::default() };
+/// let input = b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 /// let (mut intake, mut storage) = (Intake::default(), FieldStorage::new());
-/// let (_, Taken::Streaming { mut body, .. }) = intake.next(input, &mut storage, &limits, &Rc::default(), Bodies::Streamed) else { panic!() };
+/// let next = intake.next(input, &mut storage, &limits, &Rc::default(), Bodies::Streamed);
+/// let (_, Taken::Streaming { mut body, .. }) = next else { panic!() };
 /// assert!(matches!(body.piece(b"3\r\nabc", &limits), (6, Piece::Bytes(b"abc"))));
 /// assert!(matches!(body.piece(b"\r\n3\r\nabc", &limits), (8, Piece::Refused(refusal)) if refusal.status == 413));
 /// ```
@@ -97,9 +99,12 @@ pub enum Piece<'b> {
 /// use lute_net::{engine::{intake::{Bodies, Intake, Taken}, limits::Limits}, wire::FieldStorage};
 ///
 /// let (mut intake, limits, buffered) = (Intake::default(), Limits::default(), Rc::default());
-/// let mut next = |input: &'static [u8]| match intake.next(input, &mut FieldStorage::new(), &limits, &buffered, Bodies::Whole).1 {
-///     Taken::Collected(collected) => Some(collected),
-///     _ => None,
+/// let mut next = |input: &'static [u8]| {
+///     let mut storage = FieldStorage::new();
+///     match intake.next(input, &mut storage, &limits, &buffered, Bodies::Whole) {
+///         (_, Taken::Collected(collected)) => Some(collected),
+///         _ => None,
+///     }
 /// };
 /// assert!(next(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").is_none());
 /// assert!(next(b"hel").is_none());
@@ -122,7 +127,8 @@ impl Collected {
     /// let head = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n";
     /// intake.next(head, &mut FieldStorage::new(), &limits, &buffered, Bodies::Whole);
     /// let mut storage = FieldStorage::new();
-    /// let (_, Taken::Collected(collected)) = intake.next(b"ok", &mut storage, &limits, &buffered, Bodies::Whole) else { panic!() };
+    /// let next = intake.next(b"ok", &mut storage, &limits, &buffered, Bodies::Whole);
+    /// let (_, Taken::Collected(collected)) = next else { panic!() };
     /// assert_eq!(collected.raw_head(), head);
     /// ```
     pub fn raw_head(&self) -> &[u8] {
@@ -136,9 +142,11 @@ impl Collected {
     /// use lute_net::{engine::{intake::{Bodies, Intake, Taken}, limits::Limits}, wire::FieldStorage};
     ///
     /// let (mut intake, limits, buffered) = (Intake::default(), Limits::default(), Rc::default());
-    /// intake.next(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n", &mut FieldStorage::new(), &limits, &buffered, Bodies::Whole);
+    /// let head = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n";
+    /// intake.next(head, &mut FieldStorage::new(), &limits, &buffered, Bodies::Whole);
     /// let mut storage = FieldStorage::new();
-    /// let (_, Taken::Collected(collected)) = intake.next(b"ok", &mut storage, &limits, &buffered, Bodies::Whole) else { panic!() };
+    /// let next = intake.next(b"ok", &mut storage, &limits, &buffered, Bodies::Whole);
+    /// let (_, Taken::Collected(collected)) = next else { panic!() };
     /// assert_eq!(collected.body(), b"ok");
     /// ```
     pub fn body(&self) -> &[u8] {
@@ -358,7 +366,8 @@ impl Taken<'_, '_> {
 ///
 /// let (limits, input) = (Limits::default(), b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n");
 /// let (mut intake, mut storage) = (Intake::default(), FieldStorage::new());
-/// let (_, Taken::Streaming { body, .. }) = intake.next(input, &mut storage, &limits, &Rc::default(), Bodies::Streamed) else { panic!() };
+/// let next = intake.next(input, &mut storage, &limits, &Rc::default(), Bodies::Streamed);
+/// let (_, Taken::Streaming { body, .. }) = next else { panic!() };
 /// let mut body: BodyIntake = body;
 /// assert!(matches!(body.piece(b"", &limits), (0, Piece::More)));
 /// ```
@@ -397,7 +406,8 @@ impl BodyIntake {
     ///
     /// let (limits, input) = (Limits::default(), b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n");
     /// let (mut intake, mut storage) = (Intake::default(), FieldStorage::new());
-    /// let (_, Taken::Streaming { mut body, .. }) = intake.next(input, &mut storage, &limits, &Rc::default(), Bodies::Streamed) else { panic!() };
+    /// let next = intake.next(input, &mut storage, &limits, &Rc::default(), Bodies::Streamed);
+    /// let (_, Taken::Streaming { mut body, .. }) = next else { panic!() };
     /// assert!(matches!(body.piece(b"okGET", &limits), (2, Piece::Bytes(b"ok"))));
     /// assert!(matches!(body.piece(b"GET", &limits), (0, Piece::End)));
     /// ```

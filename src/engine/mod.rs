@@ -296,6 +296,7 @@ impl Engine {
     }
 
     /// Waits for a task that is ready and runs it: for an executor in which this one is nested.
+    #[cfg(unix)]
     pub(crate) async fn next_task(&self) {
         self.executor.tick().await;
     }

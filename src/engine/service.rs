@@ -86,7 +86,8 @@ pub trait Service: 'static {
     ///
     /// ```
     #[doc = include_str!("examples/later.txt")]
-    /// let body = engine.block_on(async { client.send(get("/")?).await?.body.read_to_end().await.map_err(Box::<dyn std::error::Error>::from) })??;
+    /// let mut response = engine.block_on(client.send(get("/")?))??;
+    /// let body = engine.block_on(response.body.read_to_end())??;
     /// engine.block_on(service.until_told("sent"))?;
     /// assert_eq!(body, b"hello");
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -61,10 +61,10 @@ impl Timers {
     ///
     /// ```
     #[doc = include_str!("examples/engine.txt")]
-    /// use std::time::Instant;
+    /// use std::time::{Duration, Instant};
     /// use futures_lite::future::or;
     ///
-    /// let never = engine.timers().sleep_until(lute_net::engine::timers::deadline_after(Instant::now(), std::time::Duration::MAX));
+    /// let never = engine.timers().sleep_until(Instant::now() + Duration::from_secs(3600));
     /// let now = engine.timers().sleep_until(Instant::now());
     /// assert!(engine.block_on(or(async { never.await; false }, async { now.await; true }))?);
     /// # Ok::<(), std::io::Error>(())

@@ -44,7 +44,8 @@ use super::socket::Socket;
 /// ```
 /// use lute_net::engine::tls::ServerTlsFiles;
 ///
-/// let files = ServerTlsFiles { certfilename: "server.pem".into(), keyfilename: "server.key".into(), ..ServerTlsFiles::default() };
+/// let (certfilename, keyfilename) = ("server.pem".into(), "server.key".into());
+/// let files = ServerTlsFiles { certfilename, keyfilename, ..ServerTlsFiles::default() };
 /// assert!(files.cafilename.is_none(), "clients need no certificate");
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]

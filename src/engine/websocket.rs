@@ -128,9 +128,9 @@ pub trait Incoming {
     ///     }
     ///     texts
     /// }
-    /// # struct None_;
-    /// # impl Incoming for None_ { fn next(&mut self) -> Option<Data<'_>> { None } fn hold(&mut self) {} }
-    /// # assert!(texts(&mut None_).is_empty());
+    /// # struct Nothing;
+    /// # impl Incoming for Nothing { fn next(&mut self) -> Option<Data<'_>> { None } fn hold(&mut self) {} }
+    /// # assert!(texts(&mut Nothing).is_empty());
     /// ```
     fn next(&mut self) -> Option<Data<'_>>;
 
@@ -148,9 +148,9 @@ pub trait Incoming {
     ///     }
     ///     held
     /// }
-    /// # struct None_;
-    /// # impl Incoming for None_ { fn next(&mut self) -> Option<lute_net::engine::websocket::Data<'_>> { None } fn hold(&mut self) {} }
-    /// # assert_eq!(hold_all(&mut None_), 0);
+    /// # struct Nothing;
+    /// # impl Incoming for Nothing { fn next(&mut self) -> Option<lute_net::engine::websocket::Data<'_>> { None } fn hold(&mut self) {} }
+    /// # assert_eq!(hold_all(&mut Nothing), 0);
     /// ```
     fn hold(&mut self);
 }

@@ -7,7 +7,8 @@ use std::{fmt, io, path::PathBuf};
 /// ```
 /// use lute_net::engine::tls::{ServerTls, ServerTlsFiles, TlsError};
 ///
-/// let files = ServerTlsFiles { certfilename: "Cargo.toml".into(), keyfilename: "Cargo.toml".into(), ..ServerTlsFiles::default() };
+/// let (certfilename, keyfilename) = ("Cargo.toml".into(), "Cargo.toml".into());
+/// let files = ServerTlsFiles { certfilename, keyfilename, ..ServerTlsFiles::default() };
 /// let error = ServerTls::load(&files).err().unwrap();
 /// assert!(matches!(error, TlsError::NoCertificate(_)));
 /// assert_eq!(error.to_string(), "no certificate in Cargo.toml (PEM is expected)");
