@@ -3,6 +3,13 @@
 //! - [`Runtime`]: owns them and runs them; [`Builder`]: makes it
 //! - [`Installation`]: the same in a VM and on an executor of the host's
 //! - [`Scripts`]: what both can do with their scripts; [`Stats`]: what can be counted
+//!
+//! ```
+//! let runtime = lute_net::runtime::Runtime::builder().build()?;
+//! runtime.load_source("hello.luau", "assert(require('@lute/net/client').request)", &[])?;
+//! runtime.run()?;
+//! # Ok::<(), lute_net::Error>(())
+//! ```
 
 #[cfg(feature = "async-h1")]
 mod async_h1;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lute_net::engine::client::{Fields, content_coding::ContentDecoder};
+use lute_net::engine::client::{ContentDecoder, Fields};
 use lute_net_fuzz::cuts;
 
 const CODINGS: [&str; 6] = ["gzip", "deflate", "br", "zstd", "gzip, br", "zstd, deflate"];

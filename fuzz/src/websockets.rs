@@ -106,8 +106,7 @@ impl Exchange {
             input: early.to_vec(),
             counters: Some(counters.clone()),
         };
-        let deadline = engine.deadlines().register();
-        let pump = Pump::new(&engine, deadline, upgrade, options).expect("a new upgrade");
+        let pump = Pump::new(&engine, upgrade, options).expect("a new upgrade");
         let task = engine.spawn(pump.run());
         Self {
             engine,

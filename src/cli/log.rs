@@ -7,10 +7,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use lute_net::{
-    Builder, ScriptError,
-    engine::{observed, server},
-};
+use lute_net::{Builder, ScriptError, engine::server};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -80,7 +77,7 @@ impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         !metadata.is_span()
             && *metadata.level() <= self.level
-            && [server::TARGET, observed::TARGET].contains(&metadata.target())
+            && [server::TARGET, server::REQUESTS_TARGET].contains(&metadata.target())
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -129,7 +126,7 @@ fn text_line(event: &Event<'_>) -> Option<String> {
                 false => format!("lute-net: listening on {scheme}://{address}/"),
             })
         }
-        (observed::TARGET, what) => {
+        (server::REQUESTS_TARGET, what) => {
             let milliseconds = of("seconds")?.parse::<f64>().ok()? * 1000.0;
             Some(format!(
                 "{} {} {} {milliseconds:.3} ms {} B",

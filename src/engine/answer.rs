@@ -1,4 +1,15 @@
 //! Writes a server's response: the fields a service gave, and those HTTP asks for.
+//!
+//! ```
+//! use lute_net::{engine::answer::{AnswerWriter, Shape}, wire::Version};
+//!
+//! let mut out = Vec::new();
+//! let mut answer = AnswerWriter::begin(&mut out, Shape::new(Version::Http11, "GET", true), 200)?;
+//! answer.field(b"Content-Type", b"text/plain")?;
+//! assert!(answer.finish("Sun, 06 Nov 1994 08:49:37 GMT", b"hello")?);
+//! assert!(out.ends_with(b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\nhello"));
+//! # Ok::<(), lute_net::engine::answer::AnswerError>(())
+//! ```
 
 use std::fmt;
 
@@ -6,6 +17,16 @@ use super::{intake::RefusalBody, service::StreamFraming};
 use crate::wire::{Version, encode, syntax};
 
 /// What the request says about the form of its response.
+///
+/// ```
+/// use lute_net::{engine::answer::{AnswerWriter, Shape}, wire::Version};
+///
+/// let to_head = Shape::new(Version::Http10, "HEAD", false);
+/// let mut out = Vec::new();
+/// AnswerWriter::begin(&mut out, to_head, 200)?.finish("", b"hello")?;
+/// assert!(out.ends_with(b"Connection: close\r\n\r\n"), "no body");
+/// # Ok::<(), lute_net::engine::answer::AnswerError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     version: Version,
@@ -15,6 +36,16 @@ pub struct Shape {
 
 impl Shape {
     /// The form of the answer to a request with this version and method, on a connection that then goes on or ends.
+    ///
+    /// ```
+    /// use lute_net::{engine::answer::{AnswerWriter, Shape}, wire::Version};
+    ///
+    /// let mut out = Vec::new();
+    /// let shape = Shape::new(Version::Http11, "GET", true);
+    /// let persistent = AnswerWriter::begin(&mut out, shape, 204)?.finish("", b"")?;
+    /// assert!(persistent);
+    /// # Ok::<(), lute_net::engine::answer::AnswerError>(())
+    /// ```
     pub fn new(version: Version, method: &str, persistent: bool) -> Self {
         Self {
             version,
@@ -24,7 +55,7 @@ impl Shape {
     }
 
     /// What a refusal has for a body in this form.
-    pub fn refusal_body(self) -> RefusalBody {
+    pub(crate) fn refusal_body(self) -> RefusalBody {
         if self.head_only {
             RefusalBody::Empty
         } else {
@@ -33,6 +64,15 @@ impl Shape {
     }
 
     /// The same form, on a connection that ends with the answer.
+    ///
+    /// ```
+    /// use lute_net::{engine::answer::{AnswerWriter, Shape}, wire::Version};
+    ///
+    /// let mut out = Vec::new();
+    /// let shape = Shape::new(Version::Http11, "GET", true).last();
+    /// assert!(!AnswerWriter::begin(&mut out, shape, 200)?.finish("", b"bye")?);
+    /// # Ok::<(), lute_net::engine::answer::AnswerError>(())
+    /// ```
     pub fn last(self) -> Self {
         Self {
             persistent: false,
@@ -42,6 +82,17 @@ impl Shape {
 }
 
 /// Why a response can't be sent.
+///
+/// ```
+/// use lute_net::{engine::answer::{AnswerError, AnswerWriter, Shape}, wire::Version};
+///
+/// let mut out = Vec::new();
+/// let mut answer = AnswerWriter::begin(&mut out, Shape::new(Version::Http11, "GET", true), 200)?;
+/// let error = answer.field(b"X-Name", b"a\r\nb").unwrap_err();
+/// assert_eq!(error, AnswerError::FieldValue("X-Name".into()));
+/// assert!(out.is_empty(), "it is taken back");
+/// # Ok::<(), AnswerError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerError {
     /// Outside 200–999.
@@ -96,6 +147,16 @@ impl fmt::Display for AnswerError {
 impl std::error::Error for AnswerError {}
 
 /// Writes one response into a buffer; an error leaves the buffer as it was.
+///
+/// ```
+/// use lute_net::{engine::answer::{AnswerWriter, Shape}, wire::Version};
+///
+/// let mut out = Vec::new();
+/// let answer = AnswerWriter::begin(&mut out, Shape::new(Version::Http11, "GET", true), 200)?;
+/// answer.finish("", b"hello")?;
+/// assert!(out.starts_with(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"));
+/// # Ok::<(), lute_net::engine::answer::AnswerError>(())
+/// ```
 pub struct AnswerWriter<'o> {
     out: &'o mut Vec<u8>,
     start: usize,
@@ -108,6 +169,13 @@ pub struct AnswerWriter<'o> {
 
 impl<'o> AnswerWriter<'o> {
     /// Begins a response with its status line.
+    ///
+    /// ```
+    /// use lute_net::{engine::answer::{AnswerError, AnswerWriter, Shape}, wire::Version};
+    ///
+    /// let shape = Shape::new(Version::Http11, "GET", true);
+    /// assert_eq!(AnswerWriter::begin(&mut Vec::new(), shape, 99).err(), Some(AnswerError::Status(99)));
+    /// ```
     ///
     /// # Errors
     /// [`AnswerError::Status`].
@@ -133,6 +201,17 @@ impl<'o> AnswerWriter<'o> {
 
     /// Adds a field of the service's.
     ///
+    /// ```
+    /// use lute_net::{engine::answer::{AnswerError, AnswerWriter, Shape}, wire::Version};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut answer = AnswerWriter::begin(&mut out, Shape::new(Version::Http11, "GET", true), 200)?;
+    /// answer.field(b"Set-Cookie", b"a=1")?;
+    /// answer.field(b"Set-Cookie", b"b=2")?;
+    /// assert_eq!(answer.field(b"Transfer-Encoding", b"gzip"), Err(AnswerError::TransferEncoding));
+    /// # Ok::<(), AnswerError>(())
+    /// ```
+    ///
     /// # Errors
     /// When it can't be sent as it is; the response is then taken back.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), AnswerError> {
@@ -144,13 +223,23 @@ impl<'o> AnswerWriter<'o> {
     }
 
     /// Takes the response back, for a reason of the caller's.
-    pub fn give_up(&mut self, reason: String) -> String {
+    pub(crate) fn give_up(&mut self, reason: String) -> String {
         self.out.truncate(self.start);
         reason
     }
 
     /// Ends the head of a response whose body follows; none follows to HEAD and with 204, 205 and 304. How the body is
     /// delimited, if one follows, and whether the connection goes on afterwards.
+    ///
+    /// ```
+    /// use lute_net::engine::{answer::{AnswerWriter, Shape}, service::StreamFraming};
+    /// use lute_net::wire::Version;
+    ///
+    /// let mut out = Vec::new();
+    /// let answer = AnswerWriter::begin(&mut out, Shape::new(Version::Http11, "GET", true), 200)?;
+    /// assert_eq!(answer.finish_streamed(""), (Some(StreamFraming::Chunked), true));
+    /// # Ok::<(), lute_net::engine::answer::AnswerError>(())
+    /// ```
     pub fn finish_streamed(mut self, date: &str) -> (Option<StreamFraming>, bool) {
         let framing = match self.content_length.take() {
             Some(length) => StreamFraming::Length(length),
@@ -171,6 +260,16 @@ impl<'o> AnswerWriter<'o> {
     }
 
     /// Ends the head, adds the body, and says whether the connection goes on afterwards.
+    ///
+    /// ```
+    /// use lute_net::{engine::answer::{AnswerError, AnswerWriter, Shape}, wire::Version};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut answer = AnswerWriter::begin(&mut out, Shape::new(Version::Http11, "GET", true), 200)?;
+    /// answer.field(b"Content-Length", b"9")?;
+    /// assert_eq!(answer.finish("", b"hello"), Err(AnswerError::ContentLength { given: 9, body: 5 }));
+    /// # Ok::<(), AnswerError>(())
+    /// ```
     ///
     /// # Errors
     /// When the service's Content-Length is not the body's; the response is then taken back.

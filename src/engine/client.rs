@@ -26,7 +26,7 @@
 
 mod body;
 mod clock;
-pub mod content_coding;
+mod content_coding;
 mod error;
 mod exchange;
 mod fields;
@@ -35,7 +35,7 @@ mod options;
 mod redirect;
 mod request;
 mod sending;
-pub mod told;
+mod told;
 mod upload;
 
 use std::{
@@ -59,6 +59,7 @@ pub use self::{
     options::{ClientOptions, ClientTimeouts, ProxyChoice, Redirects},
     request::{ClientRequest, RequestUrl, Response},
     sending::Sending,
+    told::TARGET,
     upload::RequestBody,
 };
 use super::{
@@ -73,6 +74,13 @@ use super::{
 const DESCRIPTOR_DELAY: Duration = Duration::from_millis(20);
 
 /// Sends requests over connections that it keeps.
+///
+/// ```
+#[doc = include_str!("examples/served.txt")]
+/// let client: Rc<Client> = Client::new(Dialer::new(engine.clone()));
+/// assert_eq!(engine.block_on(client.send(ClientRequest::get(url)))??.status, 200);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Client {
     dialer: Rc<Dialer>,
     pool: Rc<Pool>,
@@ -80,28 +88,63 @@ pub struct Client {
 
 impl Client {
     /// A client without connections.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// let client = Client::new(Dialer::new(engine.clone()));
+    /// assert!(client.pool().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(dialer: Rc<Dialer>) -> Rc<Self> {
         let pool = Pool::new(dialer.engine().clone());
         Rc::new(Self { dialer, pool })
     }
 
     /// What it dials with.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// assert!(Rc::ptr_eq(client.dialer().engine(), &engine));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn dialer(&self) -> &Rc<Dialer> {
         &self.dialer
     }
 
     /// Its idle connections.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// engine.block_on(async { client.send(ClientRequest::get(url)).await?.body.read_to_end().await })??;
+    /// assert_eq!(client.pool().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn pool(&self) -> &Rc<Pool> {
         &self.pool
     }
 
     /// As [`Self::send_body`], without a body.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// let response = engine.block_on(client.send(ClientRequest::get(url)))??;
+    /// assert_eq!(response.status, 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send(self: &Rc<Self>, request: ClientRequest) -> Sending {
         self.send_body(request, RequestBody::Empty)
     }
 
     /// Sends `request` and follows redirects, over kept connections where there are some. The response's body is still to
     /// be read. A kept connection that the server closed meanwhile is no error when the request may be sent again.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// let request = ClientRequest { method: "PUT".into(), ..ClientRequest::get(url) };
+    /// let sending = client.send_body(request, RequestBody::bytes(b"a note".to_vec()));
+    /// assert_eq!(engine.block_on(sending)??.status, 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send_body(self: &Rc<Self>, request: ClientRequest, body: RequestBody) -> Sending {
         Sending::new(self.clone(), request, body)
     }
@@ -181,7 +224,7 @@ impl Client {
     ///
     /// # Errors
     /// When the environment names a proxy by a wrong URL.
-    pub fn destination(
+    pub(crate) fn destination(
         &self,
         url: &Url,
         options: &ClientOptions,

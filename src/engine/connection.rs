@@ -129,7 +129,7 @@ impl<S: Service> Connection<S> {
             input: self.input,
             counters: Some(self.context.counters.clone()),
         };
-        let pump = Pump::new(&self.context.engine, self.deadline, upgrade, options)?;
+        let pump = Pump::with_deadline(&self.context.engine, self.deadline, upgrade, options)?;
         self.context.set_websocket(self.key, pump.socket());
         Some(pump)
     }

@@ -1,8 +1,20 @@
 //! What a server counts.
+//!
+//! ```
+#![doc = include_str!("examples/served.txt")]
+//! engine.block_on(async { client.send(ClientRequest::get(url)).await?.body.read_to_end().await })??;
+//! assert_eq!(server.counters().requests(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::{cell::Cell, rc::Rc};
 
 /// What a server has done so far.
+///
+/// ```
+/// let counters = lute_net::engine::counters::Counters::default();
+/// assert_eq!((counters.requests(), counters.bytes_sent()), (0, 0));
+/// ```
 #[derive(Default)]
 pub struct Counters {
     requests: Cell<u64>,
@@ -13,7 +25,7 @@ pub struct Counters {
 
 /// What [`Counters`] had counted at some moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub(crate) struct Counted {
     /// Requests, in all.
     pub requests: u64,
     /// Requests whose answers are not sent yet.
@@ -39,7 +51,7 @@ impl std::ops::Add for Counted {
 
 impl Counters {
     /// All of them now.
-    pub fn now(&self) -> Counted {
+    pub(crate) fn now(&self) -> Counted {
         Counted {
             requests: self.requests(),
             requests_in_flight: self.requests_in_flight(),
@@ -49,21 +61,49 @@ impl Counters {
     }
 
     /// Requests, in all.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// engine.block_on(client.send(ClientRequest::get(url)))??;
+    /// assert_eq!(server.counters().requests(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn requests(&self) -> u64 {
         self.requests.get()
     }
 
     /// Requests whose answers are not sent yet.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// engine.block_on(client.send(ClientRequest::get(url)))??;
+    /// assert_eq!(server.counters().requests_in_flight(), 0, "it is answered");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn requests_in_flight(&self) -> u64 {
         self.in_flight.get()
     }
 
     /// Bytes read from clients, TLS not counted.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// engine.block_on(client.send(ClientRequest::get(url)))??;
+    /// assert!(server.counters().bytes_received() > "GET / HTTP/1.1\r\n".len() as u64);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn bytes_received(&self) -> u64 {
         self.received.get()
     }
 
     /// Bytes written to clients, TLS not counted.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// engine.block_on(client.send(ClientRequest::get(url)))??;
+    /// assert!(server.counters().bytes_sent() > "HTTP/1.1 200 OK\r\n".len() as u64);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn bytes_sent(&self) -> u64 {
         self.sent.get()
     }

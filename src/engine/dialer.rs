@@ -32,19 +32,30 @@ use std::{
 use futures_lite::future::or;
 
 use self::{addresses::Lookups, contexts::Contexts};
-pub use self::{
+pub(crate) use self::{
     addresses::{literal, resolve},
+    error::system_text,
+    proxy::{ProxySettings, basic_credentials},
+};
+pub use self::{
     error::DialError,
     gate::{Gate, OpenGate},
-    proxy::{Proxy, ProxyError, ProxySettings},
+    proxy::{Proxy, ProxyError},
 };
-pub(crate) use self::{error::system_text, proxy::basic_credentials};
 use super::{
     Engine, quota::Permit, socket::Socket, timers::deadline_after, tls::ClientTlsOptions,
     transport::Transport,
 };
 
 /// Where a connection ends, and the way to it. Connections to equal destinations can stand in for each other.
+///
+/// ```
+/// use lute_net::engine::dialer::{Destination, Route};
+///
+/// let plain = Destination::new("a.example", 443);
+/// let secure = Destination { tls: Some(Default::default()), ..plain.clone() };
+/// assert!(plain != secure && secure.route == Route::Direct);
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Destination {
     /// Host name or address; IPv6 in brackets.
@@ -58,6 +69,13 @@ pub struct Destination {
 }
 
 /// The way to a destination.
+///
+/// ```
+/// use lute_net::engine::dialer::{Destination, Route};
+///
+/// let local = Destination { route: Route::Local("/run/app.sock".into()), ..Destination::new("app", 80) };
+/// assert_eq!(local.name(), "/run/app.sock");
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub enum Route {
     /// To the host itself.
@@ -73,6 +91,11 @@ pub enum Route {
 
 impl Destination {
     /// A destination without TLS, reached directly.
+    ///
+    /// ```
+    /// let destination = lute_net::engine::dialer::Destination::new("[::1]", 8080);
+    /// assert_eq!((destination.port, destination.tls.is_none()), (8080, true));
+    /// ```
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             host: host.into(),
@@ -83,6 +106,10 @@ impl Destination {
     }
 
     /// What errors call it: `host:port`, or the Unix socket's path.
+    ///
+    /// ```
+    /// assert_eq!(lute_net::engine::dialer::Destination::new("[::1]", 8080).name(), "[::1]:8080");
+    /// ```
     pub fn name(&self) -> String {
         match &self.route {
             Route::Local(path) => path.display().to_string(),
@@ -92,6 +119,14 @@ impl Destination {
 }
 
 /// Opens connections.
+///
+/// ```
+#[doc = include_str!("examples/served.txt")]
+/// let dialer: Rc<Dialer> = Dialer::new(engine.clone());
+/// let destination = Destination::new("127.0.0.1", server.port());
+/// assert!(engine.block_on(dialer.dial(&destination, std::time::Duration::from_secs(20)))?.is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Dialer {
     engine: Rc<Engine>,
     gate: Rc<dyn Gate>,
@@ -102,11 +137,26 @@ pub struct Dialer {
 
 impl Dialer {
     /// A dialer that may connect to everything.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let dialer = lute_net::engine::dialer::Dialer::new(engine.clone());
+    /// assert!(Rc::ptr_eq(dialer.engine(), &engine));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new(engine: Rc<Engine>) -> Rc<Self> {
         Self::with_gate(engine, Rc::new(OpenGate))
     }
 
     /// A dialer that asks `gate` before each lookup and each connection.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// let policy = lute_net::Policy::closed();
+    /// let client = Client::new(Dialer::with_gate(engine.clone(), Rc::new(policy)));
+    /// assert!(engine.block_on(client.send(ClientRequest::get(url)))?.is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_gate(engine: Rc<Engine>, gate: Rc<dyn Gate>) -> Rc<Self> {
         Rc::new(Self {
             engine,
@@ -118,17 +168,32 @@ impl Dialer {
     }
 
     /// The engine it dials on.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let dialer = lute_net::engine::dialer::Dialer::new(engine.clone());
+    /// assert_eq!(dialer.engine().connections().used(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn engine(&self) -> &Rc<Engine> {
         &self.engine
     }
 
     /// The proxies that the environment names, as they were when this was first called.
-    pub fn environment(&self) -> &ProxySettings {
+    pub(crate) fn environment(&self) -> &ProxySettings {
         self.environment
             .get_or_init(ProxySettings::from_environment)
     }
 
     /// Connects: lookup, TCP, proxy and TLS within `timeout` in all. Dropping the future closes what it has opened.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// let destination = Destination::new("127.0.0.1", server.port());
+    /// let transport = engine.block_on(client.dialer().dial(&destination, std::time::Duration::from_secs(20)))??;
+    /// assert_eq!(transport.socket().peer()?.as_socket().map(|peer| peer.port()), Some(server.port()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`DialError`], which names the host.

@@ -35,6 +35,15 @@ const PIECE: u64 = 64 * 1024;
 ///
 /// A file that grows while it is sent gives the bytes promised. One that is written over in place gives a mixture of old
 /// and new, as with any server: replace files by renaming.
+///
+/// ```
+/// use lute_net::engine::file_body::FileBody;
+///
+/// let manifest = std::fs::File::open("Cargo.toml")?;
+/// let mut body = FileBody::new(manifest, 0, 9);
+/// assert_eq!(smol::block_on(body.next())?, Some(b"[workspac".to_vec()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct FileBody {
     state: State,
     position: u64,
@@ -50,6 +59,12 @@ enum State {
 
 impl FileBody {
     /// `length` bytes of `file` from its byte `start`, counted from 0.
+    ///
+    /// ```
+    /// let file = std::fs::File::open("Cargo.toml")?;
+    /// assert_eq!(lute_net::engine::file_body::FileBody::new(file, 1, 9).remaining(), 9);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new(file: File, start: u64, length: u64) -> Self {
         Self {
             state: State::Idle(file),
@@ -59,12 +74,28 @@ impl FileBody {
     }
 
     /// Bytes not yet given out.
+    ///
+    /// ```
+    /// let file = std::fs::File::open("Cargo.toml")?;
+    /// let mut body = lute_net::engine::file_body::FileBody::new(file, 0, 4);
+    /// smol::block_on(body.next())?;
+    /// assert_eq!(body.remaining(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn remaining(&self) -> u64 {
         self.remaining
     }
 
     /// The next piece, never an empty one; `None` when all have been given out. A call whose future was dropped loses
     /// nothing: the next one goes on with the same piece.
+    ///
+    /// ```
+    /// let file = std::fs::File::open("Cargo.toml")?;
+    /// let mut body = lute_net::engine::file_body::FileBody::new(file, 0, u64::MAX);
+    /// let error = smol::block_on(body.next()).unwrap_err(); // it has not so many bytes
+    /// assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`poll_next`](Self::poll_next).
@@ -73,6 +104,14 @@ impl FileBody {
     }
 
     /// The next piece, when it is there.
+    ///
+    /// ```
+    /// let file = std::fs::File::open("Cargo.toml")?;
+    /// let mut body = lute_net::engine::file_body::FileBody::new(file, 0, 0);
+    /// let piece = smol::block_on(std::future::poll_fn(|context| body.poll_next(context)))?;
+    /// assert_eq!(piece, None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `UnexpectedEof`, saying how many bytes are missing, when the file has become shorter than promised: the message

@@ -32,6 +32,13 @@ use self::{
 use crate::wire::encode;
 
 /// How a folder is served.
+///
+/// ```
+/// use lute_net::engine::files::FolderOptions;
+///
+/// let options = FolderOptions { max_age: Some(3600), ..FolderOptions::default() };
+/// assert_eq!((options.index.as_deref(), options.dot_files), (Some("index.html"), false));
+/// ```
 #[derive(Clone, Debug)]
 pub struct FolderOptions {
     /// The file that stands for its folder. Default `index.html`; with `None` a folder is never found.
@@ -54,6 +61,14 @@ impl Default for FolderOptions {
 }
 
 /// What a request says that matters to a file. Repeated fields come joined with `, `.
+///
+/// ```
+/// use lute_net::engine::files::{self, FileRequest, FolderOptions};
+///
+/// let request = FileRequest { method: "GET".into(), path: "/lib.rs".into(), range: Some("bytes=0-2".into()), ..FileRequest::default() };
+/// let answer = files::answer("src".as_ref(), &FolderOptions::default(), &request);
+/// assert_eq!((answer.status, answer.body.length()), (206, 3));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct FileRequest {
     /// The method, in its own case (RFC 9110 §9.1).
@@ -81,6 +96,15 @@ impl FileRequest {
 }
 
 /// An answer without `Date` and `Content-Length`.
+///
+/// ```
+/// use lute_net::engine::files::{self, FileRequest};
+///
+/// let answer = files::single("Cargo.toml".as_ref(), &FileRequest { method: "GET".into(), ..FileRequest::default() })?;
+/// assert!(answer.status == 200 && answer.failure.is_none());
+/// assert!(answer.fields.iter().any(|(name, _)| *name == "ETag"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct FileAnswer {
     /// 200, 206, 301, 304, 404, 405, 412, 416 or 500.
@@ -94,6 +118,15 @@ pub struct FileAnswer {
 }
 
 /// What follows the head.
+///
+/// ```
+/// use lute_net::engine::{file_body::FileBody, files::{self, FileAnswerBody, FileRequest}};
+///
+/// let answer = files::single("Cargo.toml".as_ref(), &FileRequest { method: "GET".into(), ..FileRequest::default() })?;
+/// let FileAnswerBody::File { file, start, length } = answer.body else { panic!() };
+/// assert_eq!(FileBody::new(file, start, length).remaining(), length);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub enum FileAnswerBody {
     /// Nothing.
@@ -113,6 +146,10 @@ pub enum FileAnswerBody {
 
 impl FileAnswerBody {
     /// Bytes, for `Content-Length` (RFC 9110 §8.6); also after HEAD, where they are not sent.
+    ///
+    /// ```
+    /// assert_eq!(lute_net::engine::files::FileAnswerBody::Text("Not Found").length(), 9);
+    /// ```
     pub fn length(&self) -> u64 {
         match self {
             Self::Empty => 0,
@@ -134,6 +171,14 @@ impl FileAnswerBody {
 ///
 /// When the server itself is at fault (`folder` is missing, no descriptor is left, the disk fails) it is 500, with the
 /// reason in [`FileAnswer::failure`].
+///
+/// ```
+/// use lute_net::engine::files::{self, FileRequest, FolderOptions};
+///
+/// let asks = |path: &str| FileRequest { method: "GET".into(), path: path.into(), ..FileRequest::default() };
+/// let status = |path| files::answer("src".as_ref(), &FolderOptions::default(), &asks(path)).status;
+/// assert_eq!([status("/lib.rs"), status("/wire"), status("/nothing"), status("/../Cargo.toml")], [200, 301, 404, 404]);
+/// ```
 pub fn answer(folder: &Path, options: &FolderOptions, request: &FileRequest) -> FileAnswer {
     if !request.is_retrieval() {
         let mut answer = text(405);
@@ -160,6 +205,15 @@ pub fn answer(folder: &Path, options: &FolderOptions, request: &FileRequest) -> 
 ///
 /// Preconditions count for GET and HEAD, ranges for GET. A caller that sends the file with another status than 200 gives
 /// a request with the method alone, since neither applies then (RFC 9110 §13.2.1).
+///
+/// ```
+/// use lute_net::engine::files::{self, FileRequest};
+///
+/// let request = FileRequest { method: "GET".into(), ..FileRequest::default() };
+/// assert_eq!(files::single("src/lib.rs".as_ref(), &request)?.status, 200);
+/// assert!(files::single("src".as_ref(), &request).is_err(), "a folder");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
 /// When there is no regular file at `path` or it can't be opened, with the path in the text: a mistake of the script's,

@@ -1,8 +1,19 @@
 //! What a server grants its clients, with the defaults. Each limit has its one home here.
+//!
+//! ```
+//! use lute_net::engine::limits::Limits;
+//!
+//! let small = Limits { body: 1024, ..Limits::default() };
+//! assert_eq!((small.body, small.head), (1024, 64 * 1024));
+//! ```
 
 use std::time::Duration;
 
 /// The limits of one server.
+///
+/// ```
+/// assert_eq!(lute_net::engine::limits::Limits::default().connections, 65536);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a request's head, request line included: 64 KiB. Beyond it 431, or 414 when the line alone is longer.
@@ -19,13 +30,22 @@ pub struct Limits {
 }
 
 /// How long a server waits for a client before it ends the connection.
+///
+/// ```
+/// use std::time::Duration;
+/// use lute_net::engine::limits::{Limits, Timeouts};
+///
+/// let timeouts = Timeouts { idle: Duration::from_secs(5), ..Timeouts::default() };
+/// let limits = Limits { timeouts, ..Limits::default() };
+/// assert_eq!(limits.timeouts.header, Duration::from_secs(10));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// For the TLS handshake: 10 s.
     pub handshake: Duration,
     /// From a head's first byte to its last: 10 s, then 408.
     pub header: Duration,
-    /// Between two pieces of a body: 30 s, then 408. Over the whole of it a client must also send [`SLOWEST_BODY`].
+    /// Between two pieces of a body: 30 s, then 408. Over the whole of it a client must also send 1 KiB/s on average.
     pub body: Duration,
     /// For the next request on a kept connection: 60 s.
     pub idle: Duration,
@@ -34,13 +54,13 @@ pub struct Timeouts {
 }
 
 /// Bytes per second that a client must send of a body on average, once [`Timeouts::body`] has passed.
-pub const SLOWEST_BODY: u64 = 1024;
+pub(crate) const SLOWEST_BODY: u64 = 1024;
 
 /// How long a client that has just connected has for its first request when its server stops.
-pub const FIRST_REQUEST_AT_END: Duration = Duration::from_millis(500);
+pub(crate) const FIRST_REQUEST_AT_END: Duration = Duration::from_millis(500);
 
 /// How long a client may still send after its last answer, so that the system's reset does not take that answer away.
-pub const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -67,6 +87,13 @@ impl Default for Timeouts {
 }
 
 /// What a WebSocket is granted.
+///
+/// ```
+/// use lute_net::engine::limits::WebSocketLimits;
+///
+/// let limits = WebSocketLimits { message: 64 * 1024, ..WebSocketLimits::default() };
+/// assert_eq!(limits.held, 64);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketLimits {
     /// Bytes of a message: 16 MiB. Beyond it the connection is closed with 1009.
@@ -83,7 +110,7 @@ pub struct WebSocketLimits {
     pub write: Duration,
     /// How long the other end has for its close frame after ours: 10 s.
     pub close: Duration,
-    /// Bytes in a second that the other end must take of what waits before our close frame: [`SLOWEST_BODY`].
+    /// Bytes in a second that the other end must take of what waits before our close frame: 1 KiB.
     pub slowest: u64,
 }
 

@@ -1,4 +1,13 @@
 //! Sockets that wait for clients.
+//!
+//! ```
+//! use lute_net::engine::listener::ListenAt;
+//!
+//! let (v4, v6) = ("0.0.0.0:80".parse()?, "[::]:80".parse()?);
+//! let at = ListenAt::Internet { addresses: vec![v6, v4], reuse_port: true };
+//! assert!(matches!(at, ListenAt::Internet { reuse_port: true, .. }));
+//! # Ok::<(), std::net::AddrParseError>(())
+//! ```
 
 use std::{
     io,
@@ -20,6 +29,11 @@ use super::{
 const BACKLOG: i32 = 4096;
 
 /// Where to listen.
+///
+/// ```
+/// let at = lute_net::engine::listener::ListenAt::Local("/run/app.sock".into());
+/// assert_eq!(format!("{at:?}"), "Local(\"/run/app.sock\")");
+/// ```
 #[derive(Clone, Debug)]
 pub enum ListenAt {
     /// On the first of these that can be had; port 0 picks a free one.
@@ -34,7 +48,7 @@ pub enum ListenAt {
 }
 
 /// A listening socket. A Unix socket's path is removed with it.
-pub struct Listener {
+pub(crate) struct Listener {
     socket: Watched<RawSocket>,
     path: Option<PathBuf>,
 }
@@ -44,7 +58,7 @@ impl Listener {
     ///
     /// # Errors
     /// In use, not allowed, not an address of this machine.
-    pub fn bind(engine: &Rc<Engine>, at: &ListenAt) -> io::Result<Self> {
+    pub(crate) fn bind(engine: &Rc<Engine>, at: &ListenAt) -> io::Result<Self> {
         let (socket, path) = match at {
             ListenAt::Internet {
                 addresses,
@@ -61,7 +75,7 @@ impl Listener {
     }
 
     /// The port it listens on; 0 for a Unix socket.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         let address = self.socket.get().local_addr().ok();
         address
             .and_then(|address| address.as_socket())
@@ -69,7 +83,7 @@ impl Listener {
     }
 
     /// Where it listens: `ip:port`, or `unix:` and the path.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         let address = self.socket.get().local_addr().ok();
         let internet = address.and_then(|address| address.as_socket());
         match (internet, &self.path) {
@@ -83,7 +97,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the reactor fails.
-    pub async fn ready(&self) -> io::Result<()> {
+    pub(crate) async fn ready(&self) -> io::Result<()> {
         self.socket.ready(Direction::Read).await
     }
 
@@ -91,7 +105,7 @@ impl Listener {
     ///
     /// # Errors
     /// No descriptor or memory left, or the client's connection is gone already.
-    pub fn accept(&self, engine: &Rc<Engine>) -> io::Result<Option<(Socket, Remote)>> {
+    pub(crate) fn accept(&self, engine: &Rc<Engine>) -> io::Result<Option<(Socket, Remote)>> {
         let Some(permit) = engine.connections().take() else {
             return Ok(None);
         };

@@ -2,12 +2,12 @@
 //! Rust program can use it alone; that is how it is tested and measured.
 //!
 //! - [`Engine`]: what everything on the thread shares
-//! - [`reactor`]: readiness of sockets, by the system's `poller`; [`timers`]: deadlines; [`deadlines`]: those of connections;
-//!   [`clock`]: the time of a turn; [`buffers`]: the shared read and write buffers
+//! - [`reactor`]: readiness of sockets, by the system's `poller`; [`timers`]: deadlines; `deadlines`: those of connections;
+//!   [`clock`]: the time of a turn; `buffers`: the shared read and write buffers
 //! - [`socket`]: a non-blocking socket in the reactor; [`transport`]: what a connection's bytes go through
 //! - [`server`]: owns its connections; [`listener`]: where clients come in; [`limits`]: what they are granted; [`counters`]: what is
 //!   counted
-//! - [`observed`]: what `tracing` is told of requests; [`measures`]: their times and statuses
+//! - `observed`: what `tracing` is told of requests; `measures`: their times and statuses
 //! - `connection`: one client; [`intake`]: its bytes become requests; `exchange`: answers that take longer;
 //!   `upload`: bodies that come meanwhile
 //! - [`service`]: what is asked of whoever answers; [`answer`]: writes a response
@@ -15,7 +15,7 @@
 //! - [`websocket`]: what a connection can become; `lingering`: its last moments
 //! - [`client`]: sends a request; [`dialer`]: connects to a host, through proxies and with TLS; [`pool`]: keeps connections for
 //!   the next one
-//! - [`numbered`]: tables by number
+//! - `numbered`: tables by number
 //! - [`policy`]: where a program may connect to and listen; [`quota`]: how many connections it may have
 //!
 //! A server and a client in Rust alone:
@@ -67,12 +67,12 @@
 //! ```
 
 pub mod answer;
-pub mod buffers;
+pub(crate) mod buffers;
 pub mod client;
 pub mod clock;
 mod connection;
 pub mod counters;
-pub mod deadlines;
+pub(crate) mod deadlines;
 pub mod dialer;
 mod exchange;
 pub mod file_body;
@@ -81,9 +81,9 @@ pub mod intake;
 pub mod limits;
 mod lingering;
 pub mod listener;
-pub mod measures;
-pub mod numbered;
-pub mod observed;
+pub(crate) mod measures;
+pub(crate) mod numbered;
+pub(crate) mod observed;
 pub mod policy;
 mod poller;
 pub mod pool;
@@ -119,6 +119,16 @@ use self::{
 const TASKS_PER_TURN: usize = 256;
 
 /// What everything on one thread shares: the executor, the reactor, the timers, the buffers and the clock.
+///
+/// ```
+/// use std::rc::Rc;
+/// use lute_net::engine::Engine;
+///
+/// let engine = Engine::new(Rc::new(smol::LocalExecutor::new()))?;
+/// let task = engine.spawn(async { 1 + 2 });
+/// assert_eq!(engine.block_on(task)?, 3);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Engine {
     executor: Rc<LocalExecutor<'static>>,
     reactor: Rc<Reactor>,
@@ -134,6 +144,12 @@ pub struct Engine {
 
 impl Engine {
     /// An engine whose tasks run on `executor`.
+    ///
+    /// ```
+    /// let engine = lute_net::engine::Engine::new(Default::default())?;
+    /// assert_eq!(engine.reactor().watched(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When the system has no descriptor left for the poller.
@@ -152,46 +168,86 @@ impl Engine {
     }
 
     /// Readiness of sockets.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// assert_eq!(engine.reactor().watched(), 2, "`left` and `right`");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn reactor(&self) -> &Rc<Reactor> {
         &self.reactor
     }
 
     /// Deadlines.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let soon = std::time::Instant::now() + std::time::Duration::from_millis(1);
+    /// engine.block_on(engine.timers().sleep_until(soon))?;
+    /// assert!(std::time::Instant::now() >= soon);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn timers(&self) -> &Rc<Timers> {
         &self.timers
     }
 
     /// Deadlines of connections.
-    pub fn deadlines(&self) -> &Rc<Deadlines> {
+    pub(crate) fn deadlines(&self) -> &Rc<Deadlines> {
         &self.deadlines
     }
 
     /// The thread's shared buffers.
-    pub fn buffers(&self) -> &Buffers {
+    pub(crate) fn buffers(&self) -> &Buffers {
         &self.buffers
     }
 
     /// The time of this turn.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// assert!(engine.clock().date().ends_with("GMT"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
     /// What reads WebSocket frames.
-    pub fn websocket_readers(&self) -> &Readers {
+    pub(crate) fn websocket_readers(&self) -> &Readers {
         &self.websocket_readers
     }
 
     /// The connections of servers and clients together.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// engine.connections().set_limit(2); // the client's end and the server's are on this thread
+    /// assert_eq!(engine.block_on(client.send(ClientRequest::get(url)))??.status, 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn connections(&self) -> &Rc<Quota> {
         &self.connections
     }
 
     /// Runs `future` on the thread; dropping the task ends it.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let answer = engine.spawn(async { 42 });
+    /// assert_eq!(engine.block_on(answer)?, 42);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
         self.executor.spawn(future)
     }
 
     /// Runs `future` and all tasks until `future` ends, for a Rust program without scripts.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// assert_eq!(engine.block_on(async { 42 })?, 42);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When the system's poller fails.
@@ -211,6 +267,14 @@ impl Engine {
     }
 
     /// Runs the tasks that are ready, until `limit` if there is one. Whether some may be left.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let task = engine.spawn(async {});
+    /// while engine.run_tasks(None) {}
+    /// assert!(task.is_finished());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn run_tasks(&self, limit: Option<Instant>) -> bool {
         self.turn_end.set(limit);
         for _ in 0..TASKS_PER_TURN {
@@ -226,17 +290,29 @@ impl Engine {
 
     /// Whether a task that has done something and could go on at once should let others have the thread: the limit of
     /// [`Self::run_tasks`] is over.
-    pub fn is_time_up(&self) -> bool {
+    pub(crate) fn is_time_up(&self) -> bool {
         let end = self.turn_end.get();
         end.is_some_and(|end| Instant::now() >= end)
     }
 
     /// Waits for a task that is ready and runs it: for an executor in which this one is nested.
-    pub async fn next_task(&self) {
+    pub(crate) async fn next_task(&self) {
         self.executor.tick().await;
     }
 
     /// Looks at the sockets without waiting.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// let reading = engine.spawn(async move { right.readable().await });
+    /// engine.run_tasks(None);
+    /// left.try_write(b"x")?;
+    /// while !reading.is_finished() { // a frame of a program that has its own loop
+    ///     engine.poll_sockets()?;
+    ///     engine.run_tasks(None);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When the system's poller fails.
@@ -249,7 +325,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the system's poller fails.
-    pub fn park(&self) -> io::Result<()> {
+    pub(crate) fn park(&self) -> io::Result<()> {
         self.reactor.arm();
         let alarm = self.reactor.alarm();
         // While this future is pending, a task woken from another thread calls the alarm.
@@ -268,7 +344,18 @@ impl Engine {
         turned
     }
 
-    /// Wakes whoever waits for a moment that has come; the tokens of [`Timers::set`] go to `take`.
+    /// Wakes whoever waits for a moment that has come. `take` gets the numbers of the scripts' waits that are over.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let sleep = engine.spawn(engine.timers().sleep_until(std::time::Instant::now() + std::time::Duration::from_millis(1)));
+    /// while !sleep.is_finished() { // a frame of a program that has its own loop
+    ///     engine.fire_timers(|_| {});
+    ///     engine.run_tasks(None);
+    /// }
+    /// assert_eq!(engine.next_deadline(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn fire_timers(&self, take: impl FnMut(u64)) {
         let now = Instant::now();
         self.deadlines.sweep(now);
@@ -276,6 +363,15 @@ impl Engine {
     }
 
     /// When [`Self::fire_timers`] has something to do next.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let due = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    /// let _sleep = engine.spawn(engine.timers().sleep_until(due));
+    /// engine.run_tasks(None);
+    /// assert_eq!(engine.next_deadline(), Some(due));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn next_deadline(&self) -> Option<Instant> {
         let sweep = self.deadlines.next_sweep();
         let timer = self.timers.next_deadline();

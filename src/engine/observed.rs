@@ -23,6 +23,10 @@ use super::{
 };
 
 /// The `tracing` target of requests and their answers.
+///
+/// ```
+/// assert_eq!(lute_net::engine::server::REQUESTS_TARGET, "lute_net::requests");
+/// ```
 pub const TARGET: &str = "lute_net::requests";
 
 /// A service that is watched.

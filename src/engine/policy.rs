@@ -57,6 +57,15 @@ use super::{
 /// Names are checked before they are looked up, and then each address they have. In a closed policy a name needs a rule
 /// for names, and an address that is not public needs a rule for addresses as well; `localhost` is the name of the
 /// loopback addresses. What a proxy does with a name can't be checked: a closed policy allows no proxy that has no rule.
+///
+/// ```
+/// use lute_net::Policy;
+///
+/// let policy = Policy::closed().allow_connect("*.example.com:443")?;
+/// assert!(policy.connect_name("api.example.com", 443).is_ok());
+/// assert!(policy.connect_name("api.example.com", 80).is_err());
+/// # Ok::<(), lute_net::PolicyError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     connect: Rules,
@@ -64,6 +73,11 @@ pub struct Policy {
 }
 
 /// A rule that can't be read: what is wrong with it.
+///
+/// ```
+/// let error = lute_net::Policy::open().deny_connect("10.0.0.0/99").unwrap_err();
+/// assert!(error.to_string().contains("10.0.0.0/99"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError(String);
 

@@ -1,6 +1,13 @@
 //! Client connections that wait for their next request.
 //!
 //! One task watches all of them: a connection that its server closes, or that waits too long, is closed at once.
+//!
+//! ```
+#![doc = include_str!("examples/served.txt")]
+//! engine.block_on(async { client.send(ClientRequest::get(url)).await?.body.read_to_end().await })??;
+//! assert_eq!(client.pool().len(), 1, "it is kept for the next request");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,6 +33,12 @@ const IDLE: Duration = Duration::from_secs(60);
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// Idle connections by destination.
+///
+/// ```
+#[doc = include_str!("examples/served.txt")]
+/// assert_eq!(client.pool().len(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Pool {
     engine: Rc<Engine>,
     /// In the order in which they were kept: few enough to be looked through.
@@ -44,7 +57,7 @@ struct Idle {
 
 impl Pool {
     /// A pool without connections.
-    pub fn new(engine: Rc<Engine>) -> Rc<Self> {
+    pub(crate) fn new(engine: Rc<Engine>) -> Rc<Self> {
         Rc::new(Self {
             engine,
             idle: RefCell::default(),
@@ -55,7 +68,7 @@ impl Pool {
     }
 
     /// The connection to `destination` that was used last, if the server has not closed it.
-    pub fn take(&self, destination: &Rc<Destination>) -> Option<Transport> {
+    pub(crate) fn take(&self, destination: &Rc<Destination>) -> Option<Transport> {
         let mut idle = self.idle.borrow_mut();
         let now = Instant::now();
         while let Some(last) = idle.iter().rposition(|idle| idle.leads_to(destination)) {
@@ -69,7 +82,7 @@ impl Pool {
 
     /// Keeps a connection whose last response was read to its end, for `kept_for` if the server has said that; not when the
     /// engine has no room for another connection, which somebody may be waiting for.
-    pub fn keep(
+    pub(crate) fn keep(
         self: &Rc<Self>,
         destination: Rc<Destination>,
         transport: Transport,
@@ -102,16 +115,39 @@ impl Pool {
     }
 
     /// Idle connections.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// engine.block_on(async { client.send(ClientRequest::get(url)).await?.body.read_to_end().await })??;
+    /// assert_eq!(client.pool().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.idle.borrow().len()
     }
 
     /// Whether no connection is idle.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// let response = engine.block_on(client.send(ClientRequest::get(url)))??;
+    /// drop(response); // unread
+    /// assert!(client.pool().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Closes all idle connections.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// engine.block_on(async { client.send(ClientRequest::get(url)).await?.body.read_to_end().await })??;
+    /// client.pool().clear();
+    /// assert!(client.pool().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clear(&self) {
         drop(self.idle.take());
         // Nothing is left to watch.
@@ -119,6 +155,14 @@ impl Pool {
     }
 
     /// Closes the connection that has waited longest.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// engine.block_on(async { client.send(ClientRequest::get(url)).await?.body.read_to_end().await })??;
+    /// client.pool().drop_oldest();
+    /// assert!(client.pool().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn drop_oldest(&self) {
         let mut idle = self.idle.borrow_mut();
         if !idle.is_empty() {

@@ -1,4 +1,11 @@
 //! A number of things that may be there at once.
+//!
+//! ```
+#![doc = include_str!("examples/engine.txt")]
+//! engine.connections().set_limit(100);
+//! assert_eq!((engine.connections().used(), engine.connections().limit()), (0, 100));
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::{
     cell::{Cell, RefCell},
@@ -10,15 +17,11 @@ use std::{
 /// How many of something may be there at once, and how many are.
 ///
 /// ```
-/// use std::rc::Rc;
 /// use lute_net::engine::quota::Quota;
 ///
-/// let connections = Rc::new(Quota::default());
+/// let connections = Quota::default();
 /// connections.set_limit(1);
-/// let permit = connections.take();
-/// assert!(permit.is_some() && connections.take().is_none());
-/// drop(permit);
-/// assert!(connections.take().is_some());
+/// assert_eq!((connections.used(), connections.limit()), (0, 1));
 /// ```
 pub struct Quota {
     limit: Cell<usize>,
@@ -27,7 +30,7 @@ pub struct Quota {
 }
 
 /// The right to one of them, until it is dropped.
-pub struct Permit(Rc<Quota>);
+pub(crate) struct Permit(Rc<Quota>);
 
 impl Default for Quota {
     /// As many as there is memory for.
@@ -42,28 +45,45 @@ impl Default for Quota {
 
 impl Quota {
     /// At most `limit` at once; those that are there already stay.
+    ///
+    /// ```
+    /// let quota = lute_net::engine::quota::Quota::default();
+    /// quota.set_limit(7);
+    /// assert_eq!(quota.limit(), 7);
+    /// ```
     pub fn set_limit(&self, limit: usize) {
         self.limit.set(limit);
         self.wake();
     }
 
     /// How many may be there at once.
+    ///
+    /// ```
+    /// assert_eq!(lute_net::engine::quota::Quota::default().limit(), usize::MAX);
+    /// ```
     pub fn limit(&self) -> usize {
         self.limit.get()
     }
 
     /// How many are there.
+    ///
+    /// ```
+    #[doc = include_str!("examples/served.txt")]
+    /// let response = engine.block_on(client.send(ClientRequest::get(url)))??;
+    /// assert_eq!(engine.connections().used(), 2, "the client's and the server's");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn used(&self) -> usize {
         self.used.get()
     }
 
     /// Whether no more may come.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.used.get() >= self.limit.get()
     }
 
     /// One more, if it may come.
-    pub fn take(self: &Rc<Self>) -> Option<Permit> {
+    pub(crate) fn take(self: &Rc<Self>) -> Option<Permit> {
         if self.is_full() {
             return None;
         }
@@ -72,7 +92,7 @@ impl Quota {
     }
 
     /// Waits until one more may come.
-    pub async fn room(&self) {
+    pub(crate) async fn room(&self) {
         poll_fn(|context| {
             if !self.is_full() {
                 return Poll::Ready(());

@@ -9,6 +9,19 @@
 //!
 //! There is `unsafe` here since a slot names its socket by number. [`Watched`] makes that good: it owns the socket, and its
 //! `drop` removes the slot, and the descriptor from the poller, before the socket is closed.
+//!
+//! ```
+#![doc = include_str!("examples/engine.txt")]
+//! use std::net::{TcpListener, TcpStream};
+//! use lute_net::engine::reactor::Direction;
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! listener.set_nonblocking(true)?;
+//! let listener = engine.reactor().watch(listener)?;
+//! let _client = TcpStream::connect(listener.get().local_addr()?)?;
+//! engine.block_on(listener.ready(Direction::Read))??;
+//! # Ok::<(), std::io::Error>(())
+//! ```
 #![allow(unsafe_code)]
 
 mod wakers;
@@ -27,13 +40,28 @@ use std::{
 use slab::Slab;
 
 use self::wakers::Alarm;
-pub use self::wakers::Wakeup;
+pub(crate) use self::wakers::Wakeup;
 use super::poller::{AsSource, BorrowedSource, Event, Events, Interest, Poller, RawSource, raw};
 
 /// Events taken from the poller at once.
 const BATCH: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// Which way a task waits for a socket.
+///
+/// ```
+#[doc = include_str!("examples/engine.txt")]
+/// use std::net::{TcpListener, TcpStream};
+/// use lute_net::engine::reactor::Direction;
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let stream = TcpStream::connect(listener.local_addr()?)?;
+/// stream.set_nonblocking(true)?;
+/// let stream = engine.reactor().watch(stream)?;
+/// engine.block_on(stream.ready(Direction::Write))??; // there is room
+/// drop(listener.accept()?);
+/// engine.block_on(stream.ready(Direction::Read))??; // the end is there
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Until bytes, an end or an error can be read.
@@ -43,6 +71,14 @@ pub enum Direction {
 }
 
 /// The poller of one runtime and the tasks that wait on it.
+///
+/// ```
+#[doc = include_str!("examples/sockets.txt")]
+/// assert_eq!(engine.reactor().watched(), 2);
+/// drop((left, right));
+/// assert_eq!(engine.reactor().watched(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Reactor {
     poller: Arc<Poller>,
     alarm: Arc<Alarm>,
@@ -56,7 +92,7 @@ impl Reactor {
     ///
     /// # Errors
     /// When the system has no descriptor left for the poller.
-    pub fn new() -> io::Result<Rc<Self>> {
+    pub(crate) fn new() -> io::Result<Rc<Self>> {
         let poller = Arc::new(Poller::new()?);
         let alarm = Arc::new(Alarm::new(poller.clone()));
         Ok(Rc::new(Self {
@@ -69,6 +105,20 @@ impl Reactor {
     }
 
     /// Watches `source`, which must be non-blocking, until the returned value is dropped.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// use std::net::{TcpListener, TcpStream};
+    /// use lute_net::engine::reactor::Direction;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// listener.set_nonblocking(true)?;
+    /// let listener = engine.reactor().watch(listener)?;
+    /// let _client = TcpStream::connect(listener.get().local_addr()?)?;
+    /// engine.block_on(listener.ready(Direction::Read))??;
+    /// assert!(listener.get().accept().is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When the system refuses the registration (no memory, too many watches).
@@ -87,28 +137,35 @@ impl Reactor {
     }
 
     /// Sockets that are watched.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// drop(left);
+    /// assert_eq!(engine.reactor().watched(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn watched(&self) -> usize {
         self.slots.borrow().len()
     }
 
     /// The poller's own descriptor, for another reactor to wait on: readable when a socket has something to do.
     #[cfg(unix)]
-    pub fn descriptor(self: &Rc<Self>) -> PollerDescriptor {
+    pub(crate) fn descriptor(self: &Rc<Self>) -> PollerDescriptor {
         PollerDescriptor(self.poller.clone())
     }
 
     /// A wakeup that ends [`Self::turn`]'s wait, or the next one's, and remembers that it was called.
-    pub fn wakeup(&self) -> Arc<Wakeup> {
+    pub(crate) fn wakeup(&self) -> Arc<Wakeup> {
         Arc::new(Wakeup::new(self.poller.clone()))
     }
 
     /// A waker that ends [`Self::turn`]'s wait when it is called from another thread.
-    pub fn alarm(&self) -> Waker {
+    pub(crate) fn alarm(&self) -> Waker {
         self.alarm.clone().into()
     }
 
     /// From here until the next [`Self::turn`] has waited, a call of the alarm ends that wait.
-    pub fn arm(&self) {
+    pub(crate) fn arm(&self) {
         self.alarm.arm();
     }
 
@@ -116,7 +173,7 @@ impl Reactor {
     ///
     /// # Errors
     /// When the system's poller fails; nothing a peer does can make it.
-    pub fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
         let mut events = self.events.borrow_mut();
         let waited = self.poller.wait(&mut events, timeout);
         self.alarm.disarm();
@@ -141,6 +198,20 @@ impl Reactor {
 }
 
 /// A socket in the reactor; leaves it before it is closed.
+///
+/// ```
+#[doc = include_str!("examples/engine.txt")]
+/// use std::net::TcpListener;
+/// use lute_net::engine::reactor::Watched;
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// listener.set_nonblocking(true)?;
+/// let listener: Watched<TcpListener> = engine.reactor().watch(listener)?;
+/// assert_eq!(engine.reactor().watched(), 1);
+/// drop(listener); // leaves the reactor, and is closed
+/// assert_eq!(engine.reactor().watched(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Watched<S: AsSource> {
     source: S,
     reactor: Rc<Reactor>,
@@ -149,17 +220,39 @@ pub struct Watched<S: AsSource> {
 
 impl<S: AsSource> Watched<S> {
     /// The socket itself.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// listener.set_nonblocking(true)?;
+    /// let listener = engine.reactor().watch(listener)?;
+    /// assert_ne!(listener.get().local_addr()?.port(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn get(&self) -> &S {
         &self.source
     }
 
     /// Waits until `direction` is possible, or has ended or failed: the read or write that follows tells.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// use std::net::{TcpListener, TcpStream};
+    /// use lute_net::engine::reactor::Direction;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// listener.set_nonblocking(true)?;
+    /// let listener = engine.reactor().watch(listener)?;
+    /// let _client = TcpStream::connect(listener.get().local_addr()?)?;
+    /// assert!(engine.block_on(listener.ready(Direction::Read))?.is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub async fn ready(&self, direction: Direction) -> io::Result<()> {
         poll_fn(|context| self.poll_ready(direction, context)).await
     }
 
     /// As [`Self::ready`]. Each `Ready` is given out once; call again after the operation would have blocked.
-    pub fn poll_ready(
+    pub(crate) fn poll_ready(
         &self,
         direction: Direction,
         context: &mut Context<'_>,
@@ -183,7 +276,7 @@ impl<S: AsSource> Watched<S> {
 
     /// Waits until the connection is reset, whatever there is to read before that; nothing else may wait to read
     /// meanwhile. Where the system does not tell without an interest (kqueue), it waits for ever.
-    pub fn poll_hung_up(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_hung_up(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.reactor.with_slot(self.index, |slot, key| {
             if slot.hung_up {
                 return Poll::Ready(Ok(()));
@@ -335,7 +428,7 @@ fn index_of(key: usize) -> usize {
 
 /// The descriptor of a reactor's poller; see [`Reactor::descriptor`].
 #[cfg(unix)]
-pub struct PollerDescriptor(Arc<Poller>);
+pub(crate) struct PollerDescriptor(Arc<Poller>);
 
 #[cfg(unix)]
 impl AsSource for PollerDescriptor {

@@ -1,4 +1,12 @@
 //! A non-blocking stream socket in the reactor: TCP or Unix.
+//!
+//! ```
+#![doc = include_str!("examples/sockets.txt")]
+//! engine.block_on(left.write_all(b"hello"))??;
+//! engine.block_on(right.readable())??;
+//! assert_eq!(right.try_read(&mut [0; 16])?, Some(5));
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::{
     io::{self, Read, Write},
@@ -18,6 +26,16 @@ use super::{
 };
 
 /// A connected (or connecting) socket.
+///
+/// ```
+#[doc = include_str!("examples/sockets.txt")]
+/// use futures_lite::AsyncReadExt;
+///
+/// let mut right = right;
+/// drop(left);
+/// assert_eq!(engine.block_on(right.read(&mut [0; 16]))??, 0, "the end");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Socket {
     watched: Watched<RawSocket>,
     _permit: Option<Permit>,
@@ -25,6 +43,19 @@ pub struct Socket {
 
 impl Socket {
     /// Takes a non-blocking stream socket.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// use std::net::{TcpListener, TcpStream};
+    /// use lute_net::engine::socket::Socket;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// stream.set_nonblocking(true)?;
+    /// let socket = Socket::new(engine.reactor(), stream.into())?;
+    /// assert_eq!(socket.peer()?.as_socket(), Some(listener.local_addr()?));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When the reactor refuses it.
@@ -36,7 +67,7 @@ impl Socket {
     }
 
     /// Counts as a connection for as long as it is open.
-    pub fn holding(self, permit: Permit) -> Self {
+    pub(crate) fn holding(self, permit: Permit) -> Self {
         Self {
             _permit: Some(permit),
             ..self
@@ -45,6 +76,12 @@ impl Socket {
 
     /// The other end's address.
     ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// assert_ne!(left.peer()?.as_socket(), right.peer()?.as_socket());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When the connection is gone already.
     pub fn peer(&self) -> io::Result<SockAddr> {
@@ -52,12 +89,12 @@ impl Socket {
     }
 
     /// The socket itself.
-    pub fn raw(&self) -> &RawSocket {
+    pub(crate) fn raw(&self) -> &RawSocket {
         self.watched.get()
     }
 
     /// As [`Watched::poll_ready`].
-    pub fn poll_ready(
+    pub(crate) fn poll_ready(
         &self,
         direction: Direction,
         context: &mut Context<'_>,
@@ -66,7 +103,7 @@ impl Socket {
     }
 
     /// As [`Watched::poll_hung_up`].
-    pub fn poll_hung_up(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_hung_up(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.watched.poll_hung_up(context)
     }
 
@@ -75,7 +112,7 @@ impl Socket {
     ///
     /// # Errors
     /// Those of the connection.
-    pub fn peek(&self) -> io::Result<Option<usize>> {
+    pub(crate) fn peek(&self) -> io::Result<Option<usize>> {
         unless_blocked(self.raw().peek(&mut [MaybeUninit::uninit()]))
     }
 
@@ -83,11 +120,20 @@ impl Socket {
     ///
     /// # Errors
     /// When the system can't tell.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.raw().take_error()
     }
 
     /// Ends the sending side.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// left.finish()?;
+    /// engine.block_on(right.readable())??;
+    /// assert_eq!(right.try_read(&mut [0; 16])?, Some(0), "the end");
+    /// assert_eq!(right.try_write(b"still")?, Some(5));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When the connection is gone already.
@@ -97,6 +143,15 @@ impl Socket {
 
     /// Waits until a read can get on.
     ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// assert_eq!(right.try_read(&mut [0; 16])?, None, "nothing yet");
+    /// left.try_write(b"hi")?;
+    /// engine.block_on(right.readable())??;
+    /// assert_eq!(right.try_read(&mut [0; 16])?, Some(2));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When the reactor fails; errors of the connection come from the read itself.
     pub async fn readable(&self) -> io::Result<()> {
@@ -104,6 +159,13 @@ impl Socket {
     }
 
     /// Waits until a write can get on.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// engine.block_on(left.writable())??;
+    /// assert_eq!(left.try_write(b"hi")?, Some(2));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::readable`].
@@ -113,6 +175,12 @@ impl Socket {
 
     /// Reads what is there: `None` when that is nothing yet, `Some(0)` at the end.
     ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// assert_eq!(left.try_read(&mut [0; 16])?, None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of the connection (reset by the peer …).
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
@@ -120,6 +188,13 @@ impl Socket {
     }
 
     /// Writes what fits: `None` when that is nothing now.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// while left.try_write(&[0; 64 * 1024])?.is_some() {}
+    /// assert_eq!(left.try_write(b"more")?, None, "nobody reads");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of the connection (reset by the peer, broken pipe …).
@@ -131,7 +206,7 @@ impl Socket {
     ///
     /// # Errors
     /// Those of the connection.
-    pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
         while written < bytes.len() {
             match self.try_write(&bytes[written..])? {
@@ -144,6 +219,17 @@ impl Socket {
     }
 
     /// Writes all of `bytes`, waiting as often as it must.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// use futures_lite::{AsyncReadExt, future::zip};
+    ///
+    /// let (bytes, mut received, mut right) = (vec![7; 1024 * 1024], Vec::new(), right);
+    /// let send = async { left.write_all(&bytes).await.and_then(|()| left.finish()) };
+    /// let (sent, read) = engine.block_on(zip(send, right.read_to_end(&mut received)))?;
+    /// assert!(sent.is_ok() && read? == bytes.len());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of the connection.

@@ -1,4 +1,14 @@
 //! The runtime's timers: one ordered set, so that the next deadline is always known.
+//!
+//! ```
+#![doc = include_str!("examples/engine.txt")]
+//! use std::time::{Duration, Instant};
+//!
+//! let due = Instant::now() + Duration::from_millis(2);
+//! engine.block_on(engine.timers().sleep_until(due))?;
+//! assert!(Instant::now() >= due);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,6 +21,12 @@ use std::{
 };
 
 /// All timers of one runtime.
+///
+/// ```
+#[doc = include_str!("examples/engine.txt")]
+/// assert_eq!(engine.timers().next_deadline(), None, "none is set");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Default)]
 pub struct Timers {
     pending: RefCell<BTreeMap<TimerKey, Due>>,
@@ -19,7 +35,7 @@ pub struct Timers {
 
 /// Names one timer, in the order in which timers fire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TimerKey {
+pub(crate) struct TimerKey {
     deadline: Instant,
     number: u64,
 }
@@ -32,16 +48,27 @@ enum Due {
 
 impl Timers {
     /// Sets a timer that [`Self::fire`] reports as `token`.
-    pub fn set(&self, deadline: Instant, token: u64) -> TimerKey {
+    pub(crate) fn set(&self, deadline: Instant, token: u64) -> TimerKey {
         self.insert(deadline, Due::Token(token))
     }
 
     /// Takes a timer out before it fires; later it does nothing.
-    pub fn cancel(&self, key: TimerKey) {
+    pub(crate) fn cancel(&self, key: TimerKey) {
         self.pending.borrow_mut().remove(&key);
     }
 
     /// A future that is ready at `deadline`.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// use std::time::Instant;
+    /// use futures_lite::future::or;
+    ///
+    /// let never = engine.timers().sleep_until(lute_net::engine::timers::deadline_after(Instant::now(), std::time::Duration::MAX));
+    /// let now = engine.timers().sleep_until(Instant::now());
+    /// assert!(engine.block_on(or(async { never.await; false }, async { now.await; true }))?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn sleep_until(self: &Rc<Self>, deadline: Instant) -> Sleep {
         Sleep {
             timers: self.clone(),
@@ -51,6 +78,20 @@ impl Timers {
     }
 
     /// When the next timer is due.
+    ///
+    /// ```
+    #[doc = include_str!("examples/engine.txt")]
+    /// use std::time::{Duration, Instant};
+    /// use futures_lite::future::poll_once;
+    ///
+    /// let due = Instant::now() + Duration::from_secs(60);
+    /// let mut sleep = engine.timers().sleep_until(due);
+    /// engine.block_on(poll_once(&mut sleep))?; // a timer is set when it is waited for
+    /// assert_eq!(engine.timers().next_deadline(), Some(due));
+    /// drop(sleep);
+    /// assert_eq!(engine.timers().next_deadline(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn next_deadline(&self) -> Option<Instant> {
         self.pending
             .borrow()
@@ -59,7 +100,7 @@ impl Timers {
     }
 
     /// Wakes what is due at `now` and hands the tokens of the other kind to `take`, oldest deadline first.
-    pub fn fire(&self, now: Instant, mut take: impl FnMut(u64)) {
+    pub(crate) fn fire(&self, now: Instant, mut take: impl FnMut(u64)) {
         loop {
             let mut pending = self.pending.borrow_mut();
             let Some(first) = pending
@@ -87,12 +128,31 @@ impl Timers {
 }
 
 /// `now + duration`, or a moment so far away that no program sees it.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use lute_net::engine::timers::deadline_after;
+///
+/// let now = Instant::now();
+/// assert_eq!(deadline_after(now, Duration::from_secs(1)), now + Duration::from_secs(1));
+/// assert!(deadline_after(now, Duration::MAX) > now);
+/// ```
 pub fn deadline_after(now: Instant, duration: Duration) -> Instant {
     const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     now.checked_add(duration.min(FAR_AWAY)).unwrap_or(now)
 }
 
 /// Waits for a moment; see [`Timers::sleep_until`].
+///
+/// ```
+#[doc = include_str!("examples/engine.txt")]
+/// use std::time::Instant;
+/// use lute_net::engine::timers::Sleep;
+///
+/// let sleep: Sleep = engine.timers().sleep_until(Instant::now());
+/// assert_eq!(engine.block_on(sleep)?, ());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Sleep {
     timers: Rc<Timers>,
     deadline: Instant,

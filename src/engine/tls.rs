@@ -9,6 +9,17 @@
 //!   for 41 ms a connection.
 //!
 //! TLS 1.2 is the oldest version spoken. ALPN is not used: a client that offers only `h2` still gets HTTP/1.1.
+//!
+//! ```
+#![doc = include_str!("examples/sockets.txt")]
+#![doc = include_str!("examples/tls_files.txt")]
+#![doc = include_str!("examples/tls_pair.txt")]
+//! engine.block_on(poll_fn(|context| connected.poll_write(context, b"hello")))??;
+//! let mut buffer = [0; 16];
+//! let count = engine.block_on(poll_fn(|context| accepted.poll_read(context, &mut buffer)))??;
+//! assert_eq!(&buffer[..count], b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod error;
 #[cfg_attr(
@@ -29,6 +40,13 @@ use self::openssl::Credentials;
 use super::socket::Socket;
 
 /// The files of a server.
+///
+/// ```
+/// use lute_net::engine::tls::ServerTlsFiles;
+///
+/// let files = ServerTlsFiles { certfilename: "server.pem".into(), keyfilename: "server.key".into(), ..ServerTlsFiles::default() };
+/// assert!(files.cafilename.is_none(), "clients need no certificate");
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct ServerTlsFiles {
     /// PEM: the server's certificate, then those of the authorities between it and a root.
@@ -42,6 +60,15 @@ pub struct ServerTlsFiles {
 }
 
 /// How a client checks servers and shows who it is.
+///
+/// ```
+/// use std::rc::Rc;
+/// use lute_net::engine::{client::ClientOptions, tls::ClientTlsOptions};
+///
+/// let tls = ClientTlsOptions { cafilename: Some("company.pem".into()), ..ClientTlsOptions::default() };
+/// let options = ClientOptions { tls: Rc::new(tls), ..ClientOptions::default() };
+/// assert!(!options.tls.insecure);
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct ClientTlsOptions {
     /// PEM: authorities to trust besides the system's.
@@ -57,6 +84,19 @@ pub struct ClientTlsOptions {
 }
 
 /// Does the server's part of handshakes.
+///
+/// ```
+#[doc = include_str!("examples/served.txt")]
+#[doc = include_str!("examples/tls_files.txt")]
+/// let options = ServerOptions { limits: Limits::default(), bodies: Bodies::Whole, tls: Some(ServerTls::load(&files)?) };
+/// let server = Server::listen(&engine, &at, options, Rc::new(Hello(engine.clone())))?;
+/// let options = Rc::new(ClientOptions { tls: Rc::new(trusting), ..ClientOptions::default() });
+/// let url: url::Url = format!("https://localhost:{}/", server.port()).parse()?;
+/// let response = engine.block_on(client.send(ClientRequest { options, ..ClientRequest::get(url) }))??;
+/// assert_eq!(response.status, 200);
+/// # fs::remove_file(&file)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ServerTls {
     acceptor: Acceptor,
 }
@@ -68,6 +108,14 @@ enum Acceptor {
 
 impl ServerTls {
     /// Reads `files`. Blocks: for the start of a server only.
+    ///
+    /// ```
+    /// use lute_net::engine::tls::{ServerTls, ServerTlsFiles};
+    ///
+    /// let files = ServerTlsFiles { certfilename: "/no/such.pem".into(), ..ServerTlsFiles::default() };
+    /// let error = ServerTls::load(&files).err().unwrap();
+    /// assert!(error.to_string().starts_with("cannot read /no/such.pem"), "{error}");
+    /// ```
     ///
     /// # Errors
     /// Those that name a file: it can't be read, holds no certificate or key, its passphrase is missing or wrong, the key
@@ -89,6 +137,17 @@ impl ServerTls {
 
     /// Does the handshake with a client. It takes as long as the client lets it: bound it with a timeout.
     ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    #[doc = include_str!("examples/tls_files.txt")]
+    /// let server = ServerTls::load(&files)?;
+    /// left.finish()?;
+    /// drop(right); // a client that leaves
+    /// assert!(engine.block_on(server.accept(left))?.is_err());
+    /// # fs::remove_file(&file)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of a handshake, which name "the client".
     pub async fn accept(&self, socket: Socket) -> Result<TlsStream, TlsError> {
@@ -101,6 +160,14 @@ impl ServerTls {
 }
 
 /// Does the client's part of handshakes, with any number of servers.
+///
+/// ```
+#[doc = include_str!("examples/sockets.txt")]
+#[doc = include_str!("examples/tls_files.txt")]
+#[doc = include_str!("examples/tls_pair.txt")]
+/// assert!(connected.socket().peer().is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ClientTls {
     connector: Connector,
 }
@@ -113,6 +180,14 @@ enum Connector {
 impl ClientTls {
     /// Reads the files of `options` and the system's trust store. Blocks, for about 25 ms with OpenSSL: make it once per
     /// options, off the thread (`smol::unblock`).
+    ///
+    /// ```
+    /// use lute_net::engine::tls::{ClientTls, ClientTlsOptions, TlsError};
+    ///
+    /// let options = ClientTlsOptions { keyfilename: Some("me.key".into()), ..ClientTlsOptions::default() };
+    /// let error = ClientTls::new(&options).err();
+    /// assert!(matches!(error, Some(TlsError::KeyWithoutCertificate(file)) if file == "me.key".as_ref() as &std::path::Path));
+    /// ```
     ///
     /// # Errors
     /// As [`ServerTls::load`]; and when `certfilename` is missing although `keyfilename` is there.
@@ -127,6 +202,19 @@ impl ClientTls {
 
     /// Does the handshake with `host`: a name, or an address with or without brackets. It takes as long as the server lets
     /// it: bound it with a timeout.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    #[doc = include_str!("examples/tls_files.txt")]
+    /// use futures_lite::future::zip;
+    ///
+    /// let (server, client) = (ServerTls::load(&files)?, ClientTls::new(&trusting)?);
+    /// let (_, connected) = engine.block_on(zip(server.accept(left), client.connect("other.example", right)))?;
+    /// let wrong = CertificateProblem::WrongHost;
+    /// assert!(matches!(connected, Err(TlsError::Certificate { problem, .. }) if problem == wrong));
+    /// # fs::remove_file(&file)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of a handshake, which name the host. With TLS 1.3 a server may refuse the client's certificate only after
@@ -181,6 +269,15 @@ fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
 /// One end of a connection after its handshake.
 ///
 /// While nothing is under way it owns no read or write buffer.
+///
+/// ```
+#[doc = include_str!("examples/sockets.txt")]
+#[doc = include_str!("examples/tls_files.txt")]
+#[doc = include_str!("examples/tls_pair.txt")]
+/// let both: [&TlsStream; 2] = [&accepted, &connected];
+/// assert!(both.iter().all(|stream| stream.socket().peer().is_ok()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct TlsStream {
     session: Session,
     end: End,
@@ -217,6 +314,14 @@ impl TlsStream {
 
     /// The socket below: for the peer's address, and to end the TCP connection. Its bytes are TLS records, and some may
     /// have been taken already, so wait with [`Self::poll_peek`], not on the socket.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    #[doc = include_str!("examples/tls_files.txt")]
+    #[doc = include_str!("examples/tls_pair.txt")]
+    /// assert_eq!(connected.socket().peer()?.as_socket(), Some(listener.local_addr()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn socket(&self) -> &Socket {
         match &self.session {
             Session::System(stream) => stream.socket(),
@@ -225,6 +330,15 @@ impl TlsStream {
     }
 
     /// Reads what comes next, at most one record (16 KiB); 0 bytes are the end. `buffer` must not be empty.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    #[doc = include_str!("examples/tls_files.txt")]
+    #[doc = include_str!("examples/tls_pair.txt")]
+    /// engine.block_on(poll_fn(|context| accepted.poll_shutdown(context)))??;
+    /// assert_eq!(engine.block_on(poll_fn(|context| connected.poll_read(context, &mut [0; 16])))??, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of the connection; `Other` with a [`TlsError`] in it for an alert (a server that refuses the client's
@@ -253,6 +367,16 @@ impl TlsStream {
     }
 
     /// Waits until there is something to read: `true` for bytes, which stay to be read, `false` for the end.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    #[doc = include_str!("examples/tls_files.txt")]
+    #[doc = include_str!("examples/tls_pair.txt")]
+    /// engine.block_on(poll_fn(|context| connected.poll_write(context, b"hi")))??;
+    /// assert!(engine.block_on(poll_fn(|context| accepted.poll_peek(context)))??);
+    /// assert_eq!(engine.block_on(poll_fn(|context| accepted.poll_read(context, &mut [0; 1])))??, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::poll_read`].
@@ -294,6 +418,14 @@ impl TlsStream {
     /// Writes some of `bytes`, at most one record (16 KiB). After `Pending` a record is half written: the next call must
     /// offer the same bytes again, or those and more.
     ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    #[doc = include_str!("examples/tls_files.txt")]
+    #[doc = include_str!("examples/tls_pair.txt")]
+    /// assert_eq!(engine.block_on(poll_fn(|context| connected.poll_write(context, b"hello")))??, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of the connection.
     pub fn poll_write(
@@ -314,6 +446,15 @@ impl TlsStream {
 
     /// Tells the other end that nothing more comes (`close_notify`), without waiting for its answer: `Pending` only while
     /// the socket takes no bytes. Reading remains possible, and the TCP connection stays open.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    #[doc = include_str!("examples/tls_files.txt")]
+    #[doc = include_str!("examples/tls_pair.txt")]
+    /// engine.block_on(poll_fn(|context| connected.poll_shutdown(context)))??;
+    /// assert!(!engine.block_on(poll_fn(|context| accepted.poll_peek(context)))??, "the end");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of the connection; `InvalidInput` after a write that was given up while it was pending: such a stream can only

@@ -1,4 +1,17 @@
 //! What a connection's bytes go through: a plain socket or TLS.
+//!
+//! ```
+#![doc = include_str!("examples/sockets.txt")]
+//! use std::future::poll_fn;
+//! use lute_net::engine::transport::Transport;
+//!
+//! let (mut left, mut right) = (Transport::Plain(left), Transport::Plain(right));
+//! let mut buffer = [0; 16];
+//! engine.block_on(poll_fn(|context| left.poll_write(context, b"hello")))??;
+//! let count = engine.block_on(poll_fn(|context| right.poll_read(context, &mut buffer)))??;
+//! assert_eq!(&buffer[..count], b"hello");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::{
     io,
@@ -9,6 +22,14 @@ use std::{
 use super::{reactor::Direction, socket::Socket, tls::TlsStream};
 
 /// One end of a connection.
+///
+/// ```
+#[doc = include_str!("examples/served.txt")]
+/// let destination = Destination::new("127.0.0.1", server.port());
+/// let dialed = engine.block_on(client.dialer().dial(&destination, std::time::Duration::from_secs(20)))??;
+/// assert!(matches!(dialed, lute_net::engine::transport::Transport::Plain(_)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub enum Transport {
     /// Bytes as they are.
     Plain(Socket),
@@ -18,6 +39,13 @@ pub enum Transport {
 
 impl Transport {
     /// The socket below.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// let transport = lute_net::engine::transport::Transport::Plain(left);
+    /// assert_eq!(transport.socket().peer()?.as_socket().map(|peer| peer.ip().is_loopback()), Some(true));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,
@@ -26,6 +54,12 @@ impl Transport {
     }
 
     /// Whether the bytes are encrypted.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// assert!(!lute_net::engine::transport::Transport::Plain(left).is_secure());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn is_secure(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
@@ -33,6 +67,15 @@ impl Transport {
     /// Reads what comes next; 0 bytes are the end.
     ///
     /// A plain socket is read only after its event, so that a request costs one read and no failed one.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// let mut transport = lute_net::engine::transport::Transport::Plain(right);
+    /// drop(left);
+    /// let read = engine.block_on(std::future::poll_fn(|context| transport.poll_read(context, &mut [0; 16])))?;
+    /// assert_eq!(read?, 0, "the end");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn poll_read(
         &mut self,
         context: &mut Context<'_>,
@@ -50,6 +93,14 @@ impl Transport {
     }
 
     /// Writes some of `bytes`. After `Pending` it must be called with the same bytes, or more.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// let mut transport = lute_net::engine::transport::Transport::Plain(left);
+    /// let written = engine.block_on(std::future::poll_fn(|context| transport.poll_write(context, b"hello")))?;
+    /// assert_eq!(written?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -64,6 +115,15 @@ impl Transport {
     }
 
     /// Tells the other end that nothing more comes, and keeps reading possible.
+    ///
+    /// ```
+    #[doc = include_str!("examples/sockets.txt")]
+    /// let mut transport = lute_net::engine::transport::Transport::Plain(left);
+    /// engine.block_on(std::future::poll_fn(|context| transport.poll_finish(context)))??;
+    /// engine.block_on(right.readable())??;
+    /// assert_eq!(right.try_read(&mut [0; 16])?, Some(0));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(socket) => Poll::Ready(socket.finish()),
@@ -75,7 +135,7 @@ impl Transport {
     }
 
     /// Waits until the other end has closed or reset its side, or has sent something: see [`Presence`].
-    pub fn poll_presence(&mut self, context: &mut Context<'_>) -> Poll<Presence> {
+    pub(crate) fn poll_presence(&mut self, context: &mut Context<'_>) -> Poll<Presence> {
         let peeked = match self {
             Self::Plain(socket) => match ready!(socket.poll_ready(Direction::Read, context)) {
                 Ok(()) => socket.peek().map(|count| count != Some(0)),
@@ -91,13 +151,13 @@ impl Transport {
     }
 
     /// Waits until the connection is gone, whatever there is to read before that.
-    pub fn poll_lost(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_lost(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // An error of the reactor leaves nothing to wait for either.
         self.socket().poll_hung_up(context).map(drop)
     }
 
     /// Whether nothing has come since the last read: neither an end nor bytes that nobody asked for.
-    pub fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         match self {
             Self::Plain(socket) => matches!(socket.peek(), Ok(None)),
             Self::Tls(stream) => stream
@@ -107,7 +167,7 @@ impl Transport {
     }
 
     /// Waits until anything comes on a connection from which nothing is expected: an end, or bytes.
-    pub fn poll_disturbed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_disturbed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             // An error of the reactor is an end too.
             let ready = ready!(self.socket().poll_ready(Direction::Read, context));
@@ -118,7 +178,7 @@ impl Transport {
     }
 
     /// Whether bytes wait to be read.
-    pub fn has_unread(&mut self, context: &mut Context<'_>) -> bool {
+    pub(crate) fn has_unread(&mut self, context: &mut Context<'_>) -> bool {
         match self {
             Self::Plain(socket) => matches!(socket.peek(), Ok(Some(count)) if count > 0),
             Self::Tls(stream) => matches!(stream.poll_peek(context), Poll::Ready(Ok(true))),
@@ -128,7 +188,7 @@ impl Transport {
 
 /// What a client does while its answer is being made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
+pub(crate) enum Presence {
     /// It sends the next request, or more of this one.
     Sends,
     /// It sends nothing more, but may still read.

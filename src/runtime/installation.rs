@@ -48,6 +48,15 @@ pub fn install(lua: &Lua, executor: &LocalExecutor<'_>) -> Result<Installation, 
 
 /// Our modules in a VM of the host's; see [`install`]. Dropping it closes every socket and coroutine it had, and the
 /// modules' functions then raise. It has the methods of [`Scripts`], too.
+///
+/// ```
+/// # let (lua, executor) = (mlua::Lua::new(), smol::LocalExecutor::new());
+/// let installation: lute_net::Installation = lute_net::install(&lua, &executor)?;
+/// installation.load_source("app.luau", "require('@lute/task').wait(60)", &[])?;
+/// drop(installation); // closes the coroutine
+/// assert!(lua.load("require('@lute/task').wait(60)").exec().is_err());
+/// # Ok::<(), lute_net::Error>(())
+/// ```
 pub struct Installation {
     scripts: Scripts,
     idle: Rc<RefCell<Vec<Waker>>>,

@@ -13,6 +13,15 @@ use crate::{
 
 /// The scripts of one VM: loads them, calls into them, counts what they do. A [`Runtime`](crate::Runtime) and an
 /// [`Installation`](crate::Installation) have these methods.
+///
+/// ```
+/// use lute_net::{Runtime, Scripts};
+///
+/// let runtime = Runtime::builder().build()?;
+/// let scripts: &Scripts = &runtime;
+/// assert_eq!(scripts.stats().coroutines, 0);
+/// # Ok::<(), lute_net::Error>(())
+/// ```
 pub struct Scripts {
     pub(super) lua: Lua,
     pub(super) engine: Rc<Engine>,

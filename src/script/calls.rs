@@ -96,7 +96,7 @@ pub struct Call<R> {
 
 impl<R: FromLuaMulti> Call<R> {
     /// Calls `function`: it runs up to its first wait.
-    pub fn start(
+    pub(crate) fn start(
         script: &Rc<Script>,
         function: &LuaFunction,
         arguments: impl IntoLuaMulti,

@@ -251,7 +251,7 @@ impl Script {
     }
 
     /// What the servers have done so far.
-    pub fn served(&self) -> Counted {
+    pub(crate) fn served(&self) -> Counted {
         self.servers.counted()
     }
 

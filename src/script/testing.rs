@@ -19,6 +19,13 @@ const NO_WAIT: u64 = 0;
 const STALLED: &str = "it waits for something that nothing can bring any more";
 
 /// A case that a Luau test file has registered.
+///
+/// ```
+/// use lute_net::testing::Case;
+///
+/// let case = Case { suite: Some("time".into()), name: "it passes".into(), index: 0 };
+/// assert_eq!(case.to_string(), "time: it passes");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
     /// The suite's name; none for a case outside of suites.
@@ -39,6 +46,16 @@ impl fmt::Display for Case {
 }
 
 /// How one case of a Luau test file ended.
+///
+/// ```
+/// use lute_net::{Runtime, testing::TestFile};
+///
+/// let file = TestFile::new("luau-tests/time.test.luau", Runtime::builder());
+/// file.run(|case| case.index == 0, |result| {
+///     assert!(result.failure.is_none() && result.leftovers.servers == 0);
+/// })?;
+/// # Ok::<(), lute_net::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct CaseResult {
     /// The suite's name; none for a case outside of suites.
@@ -54,6 +71,13 @@ pub struct CaseResult {
 }
 
 /// Why a case failed.
+///
+/// ```
+/// use lute_net::testing::CaseFailure;
+///
+/// let failure = CaseFailure { message: "1 is not 2".into(), position: Some("a.test.luau:3".into()), traceback: String::new() };
+/// assert_eq!(failure.to_string(), "a.test.luau:3: 1 is not 2");
+/// ```
 #[derive(Clone, Debug)]
 pub struct CaseFailure {
     /// The assertion and what it found, or the error that was raised.
@@ -78,6 +102,12 @@ impl fmt::Display for CaseFailure {
 }
 
 /// What a case started and did not end.
+///
+/// ```
+/// use lute_net::testing::Leftovers;
+///
+/// assert_eq!(Leftovers::default(), Leftovers { servers: 0, coroutines: 0 });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leftovers {
     /// Servers that still listen.
@@ -87,6 +117,15 @@ pub struct Leftovers {
 }
 
 /// Which cases run, and how long each may take.
+///
+/// ```
+/// use lute_net::{Runtime, testing::Selection};
+///
+/// let runtime = Runtime::builder().build()?;
+/// runtime.load_source("sums.test.luau", "require('@std/test').case('adds', function(assert) assert.eq(1 + 2, 3) end)", &[])?;
+/// runtime.run_tests(Selection::all(), |result| assert!(result.failure.is_none()))?;
+/// # Ok::<(), lute_net::Error>(())
+/// ```
 pub struct Selection {
     wants: Box<dyn Fn(&Case) -> bool>,
     timeout: Option<Duration>,
@@ -94,6 +133,19 @@ pub struct Selection {
 
 impl Selection {
     /// Every case, without a time limit.
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use lute_net::{Runtime, testing::Selection};
+    ///
+    /// let (runtime, ran) = (Runtime::builder().build()?, Rc::new(Cell::new(0)));
+    /// let source = "local test = require('@std/test') test.case('a', function() end) test.case('b', function() end)";
+    /// runtime.load_source("two.test.luau", source, &[])?;
+    /// let count = ran.clone();
+    /// runtime.run_tests(Selection::all(), move |_| count.set(count.get() + 1))?;
+    /// assert_eq!(ran.get(), 2);
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
     pub fn all() -> Self {
         Self {
             wants: Box::new(|_| true),
@@ -102,12 +154,33 @@ impl Selection {
     }
 
     /// Only the cases that `wants` accepts.
+    ///
+    /// ```
+    /// use lute_net::{Runtime, testing::Selection};
+    ///
+    /// let runtime = Runtime::builder().build()?;
+    /// let source = "local test = require('@std/test') test.case('a', function() end) test.case('b', function() end)";
+    /// runtime.load_source("two.test.luau", source, &[])?;
+    /// runtime.run_tests(Selection::all().only(|case| case.name == "b"), |result| assert_eq!(result.name, "b"))?;
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
     pub fn only(mut self, wants: impl Fn(&Case) -> bool + 'static) -> Self {
         self.wants = Box::new(wants);
         self
     }
 
     /// How long a case may take, and each hook: one that waits then is closed, one that computes is stopped, and fails.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use lute_net::{Runtime, testing::Selection};
+    ///
+    /// let runtime = Runtime::builder().build()?;
+    /// runtime.load_source("hangs.test.luau", "require('@std/test').case('loops', function() while true do end end)", &[])?;
+    /// let selection = Selection::all().timeout(Duration::from_millis(20));
+    /// runtime.run_tests(selection, |result| assert!(result.failure.is_some()))?;
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

@@ -211,8 +211,7 @@ fn begin(script: &Rc<Script>, number: u64) -> bool {
     let service = Rc::new(LuauWebSockets::new(Rc::downgrade(script)));
     let topics = service.topics().clone();
     let upgrade = Upgrade::new(number, Rc::new(limits), service);
-    let deadline = script.engine.deadlines().register();
-    let Some(pump) = Pump::new(&script.engine, deadline, upgrade, options) else {
+    let Some(pump) = Pump::new(&script.engine, upgrade, options) else {
         return false;
     };
     // The script may send before it is told that the WebSocket is open.

@@ -35,6 +35,10 @@ pub struct TestFile {
 }
 
 /// How a test file ended, besides its cases.
+///
+/// ```
+/// assert!(lute_net::testing::FileResult::default().errors.is_empty());
+/// ```
 #[derive(Debug, Default)]
 pub struct FileResult {
     /// What nobody caught outside of its cases: while it was loaded, or after the last case. The file has failed then.
@@ -47,6 +51,13 @@ type Uncaught = Rc<RefCell<Vec<ScriptError>>>;
 impl TestFile {
     /// A file, and how its runtimes are made. [`Builder::on_error`] is replaced: an error that nobody catches fails the case
     /// that runs.
+    ///
+    /// ```
+    /// use lute_net::{Runtime, testing::TestFile};
+    ///
+    /// let file = TestFile::new("luau-tests/time.test.luau", Runtime::builder());
+    /// assert!(file.path().ends_with("time.test.luau"));
+    /// ```
     pub fn new(path: impl Into<PathBuf>, builder: Builder) -> Self {
         Self {
             path: path.into(),
@@ -56,17 +67,41 @@ impl TestFile {
     }
 
     /// How long each case and each hook may take, and the file to register its cases. 60 s without this.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use lute_net::{Runtime, testing::TestFile};
+    ///
+    /// let file = TestFile::new("luau-tests/time.test.luau", Runtime::builder()).timeout(Duration::from_secs(5));
+    /// assert!(!file.cases()?.is_empty());
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     /// Where it is.
+    ///
+    /// ```
+    /// use lute_net::{Runtime, testing::TestFile};
+    ///
+    /// assert_eq!(TestFile::new("a.test.luau", Runtime::builder()).path(), "a.test.luau".as_ref() as &std::path::Path);
+    /// ```
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Its cases, in the order in which they run. The file is loaded for it, but no case runs.
+    ///
+    /// ```
+    /// use lute_net::{Runtime, testing::TestFile};
+    ///
+    /// let cases = TestFile::new("luau-tests/time.test.luau", Runtime::builder()).cases()?;
+    /// assert_eq!(cases[0].index, 0);
+    /// assert!(TestFile::new("no.test.luau", Runtime::builder()).cases().is_err());
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When it can't be read, is no Luau, or raises while it is loaded.
@@ -80,6 +115,15 @@ impl TestFile {
 
     /// Runs those of its cases that `wants` accepts; `report` is told of each as it ends. Afterwards everything that the file
     /// has started is closed.
+    ///
+    /// ```
+    /// use lute_net::{Runtime, testing::TestFile};
+    ///
+    /// let file = TestFile::new("luau-tests/time.test.luau", Runtime::builder());
+    /// let result = file.run(|case| case.index == 0, |result| assert!(result.failure.is_none()))?;
+    /// assert!(result.errors.is_empty());
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When it can't be read or is no Luau, or the system fails.

@@ -20,6 +20,15 @@ use crate::{Builder, Runtime};
 ///
 /// A test's name is the file's path in the folder without its ending, the suite and the case:
 /// `net::client::redirects::303 becomes GET`. See [the module](super) for an example.
+///
+/// ```
+/// use lute_net::testing::Harness;
+///
+/// fn main() -> std::process::ExitCode {
+///     # if true { return std::process::ExitCode::SUCCESS; }
+///     Harness::new("luau-tests").main()
+/// }
+/// ```
 pub struct Harness {
     folder: PathBuf,
     plan: Plan,
@@ -35,6 +44,12 @@ struct Plan {
 impl Harness {
     /// For the test files in `folder` and below. A path that is not absolute goes out from the crate's folder, where Cargo
     /// starts tests.
+    ///
+    /// ```
+    /// use lute_net::testing::Harness;
+    ///
+    /// let harness: Harness = Harness::new("luau-tests");
+    /// ```
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
@@ -46,18 +61,38 @@ impl Harness {
     }
 
     /// How each runtime is made, for modules and settings of the program's own. Called on the test's thread.
+    ///
+    /// ```
+    /// use lute_net::{Runtime, testing::Harness};
+    ///
+    /// let harness = Harness::new("luau-tests")
+    ///     .builder(|| Runtime::builder().module("@game/info", |module| module.value("version", "1.2")));
+    /// ```
     pub fn builder(mut self, make: impl Fn() -> Builder + Send + Sync + 'static) -> Self {
         self.plan.builder = Arc::new(make);
         self
     }
 
     /// How long each case and each hook may take. 60 s without this.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let harness = lute_net::testing::Harness::new("luau-tests").timeout(Duration::from_secs(5));
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.plan.timeout = timeout;
         self
     }
 
     /// Does what the command line says, as Rust's own test programs do. A file that can't be loaded is a test that fails.
+    ///
+    /// ```
+    /// fn main() -> std::process::ExitCode {
+    ///     # if true { return std::process::ExitCode::SUCCESS; }
+    ///     lute_net::testing::Harness::new("luau-tests").main()
+    /// }
+    /// ```
     pub fn main(self) -> ExitCode {
         let arguments = Arguments::from_args();
         let files = match find(&self.folder) {

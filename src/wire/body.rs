@@ -32,6 +32,16 @@ enum State {
 }
 
 /// What [`BodyDecoder::decode`] found.
+///
+/// ```
+/// use lute_net::wire::{BodyDecoder, BodyEvent, BodyFraming};
+///
+/// let mut body = BodyDecoder::new(BodyFraming::Length(5));
+/// assert_eq!(body.decode(b"hel"), Ok((3, BodyEvent::Piece(b"hel"))));
+/// assert_eq!(body.decode(b""), Ok((0, BodyEvent::NeedMore)));
+/// assert_eq!(body.decode(b"loGET /"), Ok((2, BodyEvent::Piece(b"lo"))));
+/// assert_eq!(body.decode(b"GET /"), Ok((0, BodyEvent::End)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyEvent<'b> {
     /// Bytes of the body, at least one: the last ones of the input that were used.
@@ -44,6 +54,13 @@ pub enum BodyEvent<'b> {
 
 impl BodyDecoder {
     /// A decoder at the first byte after the head.
+    ///
+    /// ```
+    /// use lute_net::wire::{BodyDecoder, BodyFraming};
+    ///
+    /// assert!(BodyDecoder::new(BodyFraming::Empty).is_finished());
+    /// assert!(!BodyDecoder::new(BodyFraming::Length(5)).is_finished());
+    /// ```
     pub fn new(framing: BodyFraming) -> Self {
         let state = match framing {
             BodyFraming::Empty | BodyFraming::Length(0) => State::Finished,
@@ -56,6 +73,14 @@ impl BodyDecoder {
 
     /// Takes from the front of `input`: how many bytes it used, and what it found. A `Piece` is
     /// never empty, and at the end of the bytes used.
+    ///
+    /// ```
+    /// use lute_net::wire::{BodyDecoder, BodyError, BodyEvent, BodyFraming};
+    ///
+    /// let mut body = BodyDecoder::new(BodyFraming::Chunked);
+    /// assert_eq!(body.decode(b"3\r\nabc"), Ok((6, BodyEvent::Piece(b"abc"))));
+    /// assert_eq!(body.decode(b"!"), Err(BodyError::ChunkNotEnded));
+    /// ```
     ///
     /// # Errors
     ///
@@ -88,6 +113,15 @@ impl BodyDecoder {
     }
 
     /// Whether all of the body has been taken. True from the start when there is none.
+    ///
+    /// ```
+    /// use lute_net::wire::{BodyDecoder, BodyFraming};
+    ///
+    /// let mut body = BodyDecoder::new(BodyFraming::Length(2));
+    /// body.decode(b"ok")?;
+    /// assert!(body.is_finished());
+    /// # Ok::<(), lute_net::wire::BodyError>(())
+    /// ```
     #[inline]
     pub fn is_finished(&self) -> bool {
         matches!(self.state, State::Finished)
@@ -95,6 +129,16 @@ impl BodyDecoder {
 
     /// How many bytes of the body are still to come, where that is known: with a `Content-Length`,
     /// and 0 at the end of any body.
+    ///
+    /// ```
+    /// use lute_net::wire::{BodyDecoder, BodyFraming};
+    ///
+    /// let mut body = BodyDecoder::new(BodyFraming::Length(5));
+    /// body.decode(b"he")?;
+    /// assert_eq!(body.remaining(), Some(3));
+    /// assert_eq!(BodyDecoder::new(BodyFraming::Chunked).remaining(), None);
+    /// # Ok::<(), lute_net::wire::BodyError>(())
+    /// ```
     #[inline]
     pub fn remaining(&self) -> Option<u64> {
         match self.state {
@@ -105,6 +149,13 @@ impl BodyDecoder {
     }
 
     /// The peer closed. That ends a body that goes on until then.
+    ///
+    /// ```
+    /// use lute_net::wire::{BodyDecoder, BodyError, BodyFraming};
+    ///
+    /// assert_eq!(BodyDecoder::new(BodyFraming::UntilClose).end_of_input(), Ok(()));
+    /// assert_eq!(BodyDecoder::new(BodyFraming::Length(5)).end_of_input(), Err(BodyError::Missing(5)));
+    /// ```
     ///
     /// # Errors
     ///

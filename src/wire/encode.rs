@@ -14,6 +14,13 @@
 
 /// `HTTP/1.1 200 OK` and CRLF (RFC 9112 §4). A status without a registered reason has none, but the
 /// space before it stays. The caller has seen to it that `status` is 100–999.
+///
+/// ```
+/// let mut out = Vec::new();
+/// lute_net::wire::encode::status_line(&mut out, 404);
+/// lute_net::wire::encode::status_line(&mut out, 799);
+/// assert_eq!(out, b"HTTP/1.1 404 Not Found\r\nHTTP/1.1 799 \r\n");
+/// ```
 #[inline]
 pub fn status_line(out: &mut Vec<u8>, status: u16) {
     match known_status(status) {
@@ -27,12 +34,24 @@ pub fn status_line(out: &mut Vec<u8>, status: u16) {
 }
 
 /// The registered reason phrase of a status, empty if there is none.
+///
+/// ```
+/// use lute_net::wire::encode::reason;
+///
+/// assert_eq!((reason(404), reason(799)), ("Not Found", ""));
+/// ```
 pub fn reason(status: u16) -> &'static str {
     known_status(status).map_or("", |(_, reason)| reason)
 }
 
 /// `GET /path HTTP/1.1` and CRLF (RFC 9112 §3). The caller has checked both: a token, and a target
 /// without whitespace or control bytes.
+///
+/// ```
+/// let mut out = Vec::new();
+/// lute_net::wire::encode::request_line(&mut out, "GET", "/a?b");
+/// assert_eq!(out, b"GET /a?b HTTP/1.1\r\n");
+/// ```
 #[inline]
 pub fn request_line(out: &mut Vec<u8>, method: &str, target: &str) {
     out.reserve(method.len() + target.len() + 12);
@@ -46,6 +65,12 @@ pub fn request_line(out: &mut Vec<u8>, method: &str, target: &str) {
 /// [`is_token`](super::syntax::is_token),
 /// [`is_field_value`](super::syntax::is_field_value) and
 /// [`is_client_field_value`](super::syntax::is_client_field_value).
+///
+/// ```
+/// let mut out = Vec::new();
+/// lute_net::wire::encode::field(&mut out, "ETag", b"\"7\"");
+/// assert_eq!(out, b"ETag: \"7\"\r\n");
+/// ```
 #[inline]
 pub fn field(out: &mut Vec<u8>, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
     let (name, value) = (name.as_ref(), value.as_ref());
@@ -57,6 +82,12 @@ pub fn field(out: &mut Vec<u8>, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>)
 }
 
 /// `Content-Length: N` and CRLF (RFC 9110 §8.6).
+///
+/// ```
+/// let mut out = Vec::new();
+/// lute_net::wire::encode::content_length(&mut out, 5);
+/// assert_eq!(out, b"Content-Length: 5\r\n");
+/// ```
 #[inline]
 pub fn content_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
@@ -65,6 +96,16 @@ pub fn content_length(out: &mut Vec<u8>, length: u64) {
 }
 
 /// The empty line after the fields.
+///
+/// ```
+/// use lute_net::wire::encode;
+///
+/// let mut out = Vec::new();
+/// encode::request_line(&mut out, "GET", "/");
+/// encode::field(&mut out, "Host", "a.example");
+/// encode::end_of_head(&mut out);
+/// assert!(out.ends_with(b"a.example\r\n\r\n"));
+/// ```
 #[inline]
 pub fn end_of_head(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
@@ -72,6 +113,13 @@ pub fn end_of_head(out: &mut Vec<u8>) {
 
 /// A chunk of the chunked coding (RFC 9112 §7.1). Nothing for an empty piece: a chunk of size 0 would
 /// end the body.
+///
+/// ```
+/// let mut out = Vec::new();
+/// lute_net::wire::encode::chunk(&mut out, b"hello, wire!");
+/// lute_net::wire::encode::chunk(&mut out, b"");
+/// assert_eq!(out, b"c\r\nhello, wire!\r\n");
+/// ```
 pub fn chunk(out: &mut Vec<u8>, piece: &[u8]) {
     if piece.is_empty() {
         return;
@@ -84,6 +132,14 @@ pub fn chunk(out: &mut Vec<u8>, piece: &[u8]) {
 }
 
 /// The end of a chunked body, without trailers.
+///
+/// ```
+/// use lute_net::wire::{BodyDecoder, BodyEvent, BodyFraming, encode};
+///
+/// let mut out = Vec::new();
+/// encode::last_chunk(&mut out);
+/// assert_eq!(BodyDecoder::new(BodyFraming::Chunked).decode(&out), Ok((5, BodyEvent::End)));
+/// ```
 pub fn last_chunk(out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n\r\n");
 }
@@ -91,6 +147,13 @@ pub fn last_chunk(out: &mut Vec<u8>) {
 /// A whole response that says what was wrong with a request and closes the connection: `text` and a
 /// line end as `text/plain`, the reason phrase when it is empty. `date` is an IMF-fixdate (RFC 9110
 /// §5.6.7); with an empty one, as for a server without a clock, there is no `Date` (§6.6.1).
+///
+/// ```
+/// let mut out = Vec::new();
+/// lute_net::wire::encode::error_response(&mut out, 400, "", "the Host header is missing");
+/// assert!(out.starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
+/// assert!(out.ends_with(b"Connection: close\r\n\r\nthe Host header is missing\n"));
+/// ```
 pub fn error_response(out: &mut Vec<u8>, status: u16, date: &str, text: &str) {
     let text = error_head(out, status, date, text);
     out.extend_from_slice(text.as_bytes());
@@ -98,6 +161,13 @@ pub fn error_response(out: &mut Vec<u8>, status: u16, date: &str, text: &str) {
 }
 
 /// As [`error_response`] without the body, to a HEAD (RFC 9110 §9.3.2); the text that would be in it.
+///
+/// ```
+/// let mut out = Vec::new();
+/// let text = lute_net::wire::encode::error_head(&mut out, 413, "", "");
+/// assert_eq!(text, "Content Too Large");
+/// assert!(out.ends_with(b"\r\n\r\n"));
+/// ```
 pub fn error_head<'t>(out: &mut Vec<u8>, status: u16, date: &str, text: &'t str) -> &'t str {
     let text = if text.is_empty() {
         reason(status)

@@ -4,6 +4,14 @@ use std::error::Error;
 use std::fmt;
 
 /// A line of a head, of a chunk or of the trailers that is not as RFC 9112 §2.2 and §5 want it.
+///
+/// ```
+/// use lute_net::wire::{FieldStorage, LineError, RequestError, parse_request};
+///
+/// let smuggled = b"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n";
+/// let error = parse_request(smuggled, &mut FieldStorage::new(), 4096).unwrap_err();
+/// assert_eq!(error, RequestError::Line(LineError::WhitespaceInName));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LineError {
     /// More than two empty lines before the start line (RFC 9112 §2.2).
@@ -49,6 +57,14 @@ impl Error for LineError {}
 
 /// Why a request head is refused. The connection can't be used further: answer with
 /// [`status`](Self::status) and close it.
+///
+/// ```
+/// use lute_net::wire::{FieldStorage, RequestError, parse_request};
+///
+/// let error = parse_request(b"GET / HTTP/1.1\r\n\r\n", &mut FieldStorage::new(), 4096).unwrap_err();
+/// assert_eq!(error, RequestError::MissingHost);
+/// assert_eq!(error.to_string(), "the Host header is missing");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RequestError {
     /// A line that is not as it should be.
@@ -97,6 +113,13 @@ pub enum RequestError {
 
 impl RequestError {
     /// The status to answer with: 400, 414, 431, 501 or 505.
+    ///
+    /// ```
+    /// use lute_net::wire::RequestError;
+    ///
+    /// assert_eq!(RequestError::MissingHost.status(), 400);
+    /// assert_eq!(RequestError::TooManyFields.status(), 431);
+    /// ```
     pub fn status(&self) -> u16 {
         match self {
             Self::RequestLineTooLong => 414,
@@ -147,6 +170,13 @@ impl fmt::Display for RequestError {
 impl Error for RequestError {}
 
 /// Why a response head is refused. The connection can't be used further.
+///
+/// ```
+/// use lute_net::wire::{FieldStorage, ResponseError, parse_response};
+///
+/// let error = parse_response(b"SSH-2.0-x\r\n\r\n", &mut FieldStorage::new(), 4096).unwrap_err();
+/// assert_eq!(error, ResponseError::NotHttp);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ResponseError {
     /// A line that is not as it should be.
@@ -205,6 +235,13 @@ impl fmt::Display for ResponseError {
 impl Error for ResponseError {}
 
 /// Why a body is refused. Where it ends is then unknown: the connection can't be used further.
+///
+/// ```
+/// use lute_net::wire::{BodyDecoder, BodyError, BodyFraming};
+///
+/// let error = BodyDecoder::new(BodyFraming::Chunked).decode(b"0x5\r\nhello").unwrap_err();
+/// assert_eq!(error, BodyError::InvalidChunkSize);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyError {
     /// A chunk's line or a trailer that is not as it should be.
@@ -231,6 +268,12 @@ pub enum BodyError {
 
 impl BodyError {
     /// The status for a request whose body is like this: 400 or 431.
+    ///
+    /// ```
+    /// use lute_net::wire::BodyError;
+    ///
+    /// assert_eq!((BodyError::MissingLastChunk.status(), BodyError::TrailersTooLarge.status()), (400, 431));
+    /// ```
     pub fn status(&self) -> u16 {
         match self {
             Self::TrailersTooLarge => 431,

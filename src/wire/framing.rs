@@ -5,6 +5,16 @@ use super::head::{Field, Version};
 use super::syntax::{decimal, is_token};
 
 /// How the end of a body is found (RFC 9112 §6.3).
+///
+/// ```
+/// use lute_net::wire::{BodyFraming, FieldStorage, Parsed, parse_response};
+///
+/// let input = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+/// let mut storage = FieldStorage::new();
+/// let Ok(Parsed::Complete(head)) = parse_response(input, &mut storage, 4096) else { panic!() };
+/// assert_eq!(head.framing("GET"), Ok(BodyFraming::Chunked));
+/// assert_eq!(head.framing("HEAD"), Ok(BodyFraming::Empty));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyFraming {
     /// There is none.

@@ -5,14 +5,33 @@ use std::mem::MaybeUninit;
 use super::error::LineError;
 
 /// A field line of a head: `name` as it was sent, `value` without the whitespace around it.
+///
+/// ```
+/// let field = lute_net::wire::Field { name: "Host", value: b"a.example" };
+/// assert_eq!((field.name, field.value), ("Host", &b"a.example"[..]));
+/// ```
 pub type Field<'b> = httparse::Header<'b>;
 
 /// The most field lines a head may have; one more is [`RequestError::TooManyFields`].
 ///
 /// [`RequestError::TooManyFields`]: super::RequestError::TooManyFields
+///
+/// ```
+/// use lute_net::wire::{FieldStorage, MAX_FIELDS, RequestError, parse_request};
+///
+/// let input = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(MAX_FIELDS));
+/// let error = parse_request(input.as_bytes(), &mut FieldStorage::new(), 4096).unwrap_err();
+/// assert_eq!(error, RequestError::TooManyFields);
+/// ```
 pub const MAX_FIELDS: usize = 128;
 
 /// The versions of the protocol that are spoken here (RFC 9112 §2.3).
+///
+/// ```
+#[doc = include_str!("examples/request_head.txt")]
+/// // of `POST /notes?draft HTTP/1.1`
+/// assert_eq!(head.version(), Version::Http11);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Version {
     /// `HTTP/1.0`
@@ -22,6 +41,14 @@ pub enum Version {
 }
 
 /// What came of a try to parse a head.
+///
+/// ```
+/// use lute_net::wire::{FieldStorage, Parsed, parse_request};
+///
+/// let mut storage = FieldStorage::new();
+/// let parsed = parse_request(b"GET / HTTP/1.1\r\nHo", &mut storage, 4096);
+/// assert!(matches!(parsed, Ok(Parsed::Partial)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Parsed<T> {
     /// Nothing wrong so far, but the end has not come yet.
@@ -31,10 +58,24 @@ pub enum Parsed<T> {
 }
 
 /// Room for the fields of one head, about 4 KiB, meant for the stack: making one costs nothing.
+///
+/// ```
+/// use lute_net::wire::{FieldStorage, parse_request};
+///
+/// let mut received = b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec();
+/// assert!(parse_request(&received, &mut FieldStorage::new(), 4096).is_ok());
+/// received.extend_from_slice(b"\r\n"); // more came: the next call has its own
+/// assert!(parse_request(&received, &mut FieldStorage::new(), 4096).is_ok());
+/// ```
 pub struct FieldStorage<'b>(pub(super) [MaybeUninit<Field<'b>>; MAX_FIELDS]);
 
 impl FieldStorage<'_> {
     /// Empty room. A head borrows it, so make a new one for each call of a parser.
+    ///
+    /// ```
+    /// let mut storage = lute_net::wire::FieldStorage::new();
+    /// assert!(lute_net::wire::parse_response(b"HTTP/1.1 200 OK\r\n\r\n", &mut storage, 4096).is_ok());
+    /// ```
     #[inline]
     pub fn new() -> Self {
         FieldStorage([MaybeUninit::uninit(); MAX_FIELDS])
@@ -48,6 +89,19 @@ impl Default for FieldStorage<'_> {
 }
 
 /// Responses with a status of 1xx before the final one, at the most, for a client that would wait for ever otherwise.
+///
+/// ```
+/// use lute_net::wire::{FieldStorage, MOST_INTERIM, Parsed, parse_response};
+///
+/// let hint = b"HTTP/1.1 103 Early Hints\r\n\r\n";
+/// let mut interim = 0;
+/// while interim <= MOST_INTERIM {
+///     let mut storage = FieldStorage::new();
+///     let Ok(Parsed::Complete(head)) = parse_response(hint, &mut storage, 4096) else { panic!() };
+///     interim += u32::from(head.interim()); // a server that never answers
+/// }
+/// assert!(interim > MOST_INTERIM);
+/// ```
 pub const MOST_INTERIM: u32 = 100;
 
 /// Says when it is worth while to parse a head that arrives in drops, so that a head sent byte by
@@ -76,6 +130,15 @@ impl HeadProgress {
     /// Only bytes that were not there at the last call are looked at. A head that is too large is
     /// therefore refused somewhere between its limit and twice its limit, unless the caller also
     /// parses as soon as the limit is reached.
+    ///
+    /// ```
+    /// use lute_net::wire::HeadProgress;
+    ///
+    /// let mut progress = HeadProgress::default();
+    /// let head = b"GET /a/long/path HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    /// let tries = (1..=head.len()).filter(|end| progress.worth_parsing(&head[..*end])).count();
+    /// assert!(tries < 8, "byte by byte it is parsed {tries} times");
+    /// ```
     pub fn worth_parsing(&mut self, input: &[u8]) -> bool {
         // The end may have begun in the last two bytes of the part that was scanned before.
         let unseen = input.get(self.scanned.saturating_sub(2)..).unwrap_or(input);
@@ -122,6 +185,13 @@ pub fn values_of<'f, 'b>(
 
 /// The most empty lines that may stand before the start line. Some clients send one after a body (RFC 9112 §2.2); more than
 /// two is a flood.
+///
+/// ```
+/// use lute_net::wire::{FieldStorage, MOST_EMPTY_LINES, parse_request};
+///
+/// let flood = "\r\n".repeat(MOST_EMPTY_LINES + 1);
+/// assert!(parse_request(flood.as_bytes(), &mut FieldStorage::new(), 4096).is_err());
+/// ```
 pub const MOST_EMPTY_LINES: usize = 2;
 
 /// How many bytes of empty lines stand before the start line.

@@ -9,6 +9,11 @@
 //! ```
 
 /// The pairs of a query, still encoded: a key, and a value that is empty where there is no `=`. Empty pairs are left out.
+///
+/// ```
+/// let pairs: Vec<_> = lute_net::wire::query::pairs(b"tag=a&tag=b&draft").collect();
+/// assert_eq!(pairs, [(&b"tag"[..], &b"a"[..]), (b"tag", b"b"), (b"draft", b"")]);
+/// ```
 pub fn pairs(query: &[u8]) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
     query
         .split(|&byte| byte == b'&')
@@ -20,12 +25,25 @@ pub fn pairs(query: &[u8]) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
 }
 
 /// Whether [`decode`] would change `text`.
+///
+/// ```
+/// use lute_net::wire::query::is_encoded;
+///
+/// assert!(is_encoded(b"a+b") && is_encoded(b"%41") && !is_encoded(b"plain"));
+/// ```
 pub fn is_encoded(text: &[u8]) -> bool {
     memchr::memchr2(b'+', b'%', text).is_some()
 }
 
 /// Percent- and plus-decodes `text` into `room`, which is at least as long: the decoded bytes. A `%` without two hexadecimal
 /// digits stays as it is.
+///
+/// ```
+/// use lute_net::wire::query::decode;
+///
+/// let mut room = [0; 16];
+/// assert_eq!(decode(b"caf%C3%A9+1%", &mut room), "café 1%".as_bytes());
+/// ```
 pub fn decode<'r>(text: &[u8], room: &'r mut [u8]) -> &'r [u8] {
     let words = text.split(|&byte| byte == b'+').enumerate();
     let decoded = words.flat_map(|(index, word)| {

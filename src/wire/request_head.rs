@@ -11,6 +11,13 @@ use super::request_target::RequestTarget;
 use super::syntax::{is_host, is_target_byte, is_token_byte};
 
 /// The head of a request that follows all rules, as slices of the input.
+///
+/// ```
+#[doc = include_str!("examples/request_head.txt")]
+/// // of `POST /notes?draft HTTP/1.1` with a Host and 5 bytes of body
+/// assert_eq!((head.method(), head.path()), ("POST", "/notes"));
+/// assert_eq!((head.length(), head.framing()), (input.len() - 5, BodyFraming::Length(5)));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'h, 'b> {
     method: &'b str,
@@ -26,6 +33,15 @@ pub struct RequestHead<'h, 'b> {
 }
 
 /// What the client expects before it sends the body (RFC 9110 §10.1.1).
+///
+/// ```
+/// use lute_net::wire::{Expect, FieldStorage, Parsed, parse_request};
+///
+/// let input = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+/// let mut storage = FieldStorage::new();
+/// let Ok(Parsed::Complete(head)) = parse_request(input, &mut storage, 4096) else { panic!() };
+/// assert_eq!(head.expect(), Expect::Continue);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expect {
     /// Nothing, or the request is HTTP/1.0, where the field has no meaning.
@@ -38,24 +54,48 @@ pub enum Expect {
 
 impl<'h, 'b> RequestHead<'h, 'b> {
     /// The method as it was sent: a token, case-sensitive (RFC 9110 §9.1).
+    ///
+    /// ```
+    #[doc = include_str!("examples/request_head.txt")]
+    /// // of `POST /notes?draft HTTP/1.1`
+    /// assert_eq!(head.method(), "POST");
+    /// ```
     #[inline]
     pub fn method(&self) -> &'b str {
         self.method
     }
 
     /// The target as it was sent (RFC 9112 §3.2): `/path?query`, `http://host/path`, or `*`.
+    ///
+    /// ```
+    #[doc = include_str!("examples/request_head.txt")]
+    /// // of `POST /notes?draft HTTP/1.1`
+    /// assert_eq!(head.target(), "/notes?draft");
+    /// ```
     #[inline]
     pub fn target(&self) -> &'b str {
         self.target.text
     }
 
     /// The target's path, still percent-encoded: never empty, `*` for `OPTIONS *`.
+    ///
+    /// ```
+    #[doc = include_str!("examples/request_head.txt")]
+    /// // of `POST /notes?draft HTTP/1.1`
+    /// assert_eq!(head.path(), "/notes");
+    /// ```
     #[inline]
     pub fn path(&self) -> &'b str {
         self.target.path
     }
 
     /// What stands after the first `?` of the target, still encoded.
+    ///
+    /// ```
+    #[doc = include_str!("examples/request_head.txt")]
+    /// // of `POST /notes?draft HTTP/1.1`
+    /// assert_eq!(head.query(), Some("draft"));
+    /// ```
     #[inline]
     pub fn query(&self) -> Option<&'b str> {
         self.target.query
@@ -63,18 +103,37 @@ impl<'h, 'b> RequestHead<'h, 'b> {
 
     /// The host (and port) the request is for: the target's if it names one, else the value of
     /// `Host` (RFC 9112 §3.2.2), which may be empty.
+    ///
+    /// ```
+    #[doc = include_str!("examples/request_head.txt")]
+    /// // with `Host: a.example`
+    /// assert_eq!(head.host(), b"a.example");
+    /// ```
     #[inline]
     pub fn host(&self) -> &'b [u8] {
         self.host
     }
 
     /// The version of the request line.
+    ///
+    /// ```
+    #[doc = include_str!("examples/request_head.txt")]
+    /// // of `POST /notes?draft HTTP/1.1`
+    /// assert_eq!(head.version(), Version::Http11);
+    /// ```
     #[inline]
     pub fn version(&self) -> Version {
         self.version
     }
 
     /// All fields in the order in which they came.
+    ///
+    /// ```
+    #[doc = include_str!("examples/request_head.txt")]
+    /// // with `Host: a.example` and `Content-Length: 5`
+    /// let names: Vec<&str> = head.fields().iter().map(|field| field.name).collect();
+    /// assert_eq!(names, ["Host", "Content-Length"]);
+    /// ```
     #[inline]
     pub fn fields(&self) -> &'h [Field<'b>] {
         self.fields
@@ -82,24 +141,47 @@ impl<'h, 'b> RequestHead<'h, 'b> {
 
     /// How many bytes of the input the head is, with the empty lines before and the one after it:
     /// the body begins there.
+    ///
+    /// ```
+    #[doc = include_str!("examples/request_head.txt")]
+    /// assert_eq!(&input[head.length()..], b"hello");
+    /// ```
     #[inline]
     pub fn length(&self) -> usize {
         self.length
     }
 
     /// How the end of the body is found (RFC 9112 §6.3); never [`BodyFraming::UntilClose`].
+    ///
+    /// ```
+    #[doc = include_str!("examples/request_head.txt")]
+    /// // with `Content-Length: 5`
+    /// assert_eq!(head.framing(), BodyFraming::Length(5));
+    /// ```
     #[inline]
     pub fn framing(&self) -> BodyFraming {
         self.framing
     }
 
     /// Whether the client wants the connection kept after this message (RFC 9112 §9.3).
+    ///
+    /// ```
+    #[doc = include_str!("examples/request_head.txt")]
+    /// // without `Connection: close`
+    /// assert!(head.persistent());
+    /// ```
     #[inline]
     pub fn persistent(&self) -> bool {
         self.persistent
     }
 
     /// What the client waits for before it sends the body.
+    ///
+    /// ```
+    #[doc = include_str!("examples/request_head.txt")]
+    /// // without an `Expect`
+    /// assert_eq!(head.expect(), Expect::None);
+    /// ```
     #[inline]
     pub fn expect(&self) -> Expect {
         self.expect
@@ -107,6 +189,12 @@ impl<'h, 'b> RequestHead<'h, 'b> {
 
     /// Whether the client asks for another protocol: an `Upgrade` field that `Connection` names, in
     /// HTTP/1.1 (RFC 9110 §7.8).
+    ///
+    /// ```
+    #[doc = include_str!("examples/request_head.txt")]
+    /// // without `Connection: upgrade`
+    /// assert!(!head.upgrade());
+    /// ```
     #[inline]
     pub fn upgrade(&self) -> bool {
         self.upgrade

@@ -12,6 +12,12 @@ use super::head::{
 use super::syntax::is_field_content;
 
 /// The head of a response, as slices of the input.
+///
+/// ```
+#[doc = include_str!("examples/response_head.txt")]
+/// // of `HTTP/1.1 404 Not Found` with 4 bytes of body
+/// assert_eq!((head.status(), head.reason()), (404, "Not Found"));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseHead<'h, 'b> {
     status: u16,
@@ -24,30 +30,59 @@ pub struct ResponseHead<'h, 'b> {
 
 impl<'h, 'b> ResponseHead<'h, 'b> {
     /// The status, 100–999.
+    ///
+    /// ```
+    #[doc = include_str!("examples/response_head.txt")]
+    /// // of `HTTP/1.1 404 Not Found`
+    /// assert_eq!(head.status(), 404);
+    /// ```
     #[inline]
     pub fn status(&self) -> u16 {
         self.status
     }
 
     /// The text after the status; empty when there is none or when it is not ASCII.
+    ///
+    /// ```
+    #[doc = include_str!("examples/response_head.txt")]
+    /// // of `HTTP/1.1 404 Not Found`
+    /// assert_eq!(head.reason(), "Not Found");
+    /// ```
     #[inline]
     pub fn reason(&self) -> &'b str {
         self.reason
     }
 
     /// The version of the status line.
+    ///
+    /// ```
+    #[doc = include_str!("examples/response_head.txt")]
+    /// // of `HTTP/1.1 404 Not Found`
+    /// assert_eq!(head.version(), Version::Http11);
+    /// ```
     #[inline]
     pub fn version(&self) -> Version {
         self.version
     }
 
     /// All fields in the order in which they came. A value may be folded: see [`unfold`].
+    ///
+    /// ```
+    #[doc = include_str!("examples/response_head.txt")]
+    /// // with `Server: b` before the other
+    /// assert_eq!((head.fields()[0].name, head.fields()[0].value), ("Server", &b"b"[..]));
+    /// ```
     #[inline]
     pub fn fields(&self) -> &'h [Field<'b>] {
         self.fields
     }
 
     /// How many bytes of the input the head is, with the empty lines before and the one after it.
+    ///
+    /// ```
+    #[doc = include_str!("examples/response_head.txt")]
+    /// assert_eq!(&input[head.length()..], b"gone");
+    /// ```
     #[inline]
     pub fn length(&self) -> usize {
         self.length
@@ -55,6 +90,12 @@ impl<'h, 'b> ResponseHead<'h, 'b> {
 
     /// Whether another response to the same request follows: 1xx, but not 101, after which the
     /// connection speaks another protocol (RFC 9110 §15.2).
+    ///
+    /// ```
+    #[doc = include_str!("examples/response_head.txt")]
+    /// // of `HTTP/1.1 404 Not Found`
+    /// assert!(!head.interim());
+    /// ```
     #[inline]
     pub fn interim(&self) -> bool {
         matches!(self.status, 100 | 102..=199)
@@ -65,12 +106,25 @@ impl<'h, 'b> ResponseHead<'h, 'b> {
     /// Also false when its length is in doubt: `Transfer-Encoding` with `Content-Length` or in
     /// HTTP/1.0 (RFC 9112 §6.1). A body with the framing [`BodyFraming::UntilClose`] ends the
     /// connection in any case.
+    ///
+    /// ```
+    #[doc = include_str!("examples/response_head.txt")]
+    /// // without `Connection: close`
+    /// assert!(head.persistent());
+    /// ```
     pub fn persistent(&self) -> bool {
         self.framing.persistent(self.version) && self.framing.is_sound_in_response(self.version)
     }
 
     /// How the end of the body is found, which depends on the request too (RFC 9112 §6.3): none
     /// after HEAD, for 1xx, 204 and 304, and after a CONNECT that succeeded.
+    ///
+    /// ```
+    #[doc = include_str!("examples/response_head.txt")]
+    /// // with `Content-Length: 4`
+    /// assert_eq!(head.framing("GET"), Ok(BodyFraming::Length(4)));
+    /// assert_eq!(head.framing("HEAD"), Ok(BodyFraming::Empty));
+    /// ```
     ///
     /// # Errors
     ///

@@ -1,26 +1,56 @@
 //! The alphabets and small grammars of RFC 9110 and RFC 3986, on bytes.
+//!
+//! ```
+//! use lute_net::wire::syntax;
+//!
+//! assert!(syntax::is_token(b"Content-Type") && syntax::is_host(b"a.example:80"));
+//! ```
 
 use std::net::Ipv6Addr;
 
 /// One or more token characters (RFC 9110 §5.6.2), as methods and field names are.
+///
+/// ```
+/// use lute_net::wire::syntax::is_token;
+///
+/// assert!(is_token(b"X-Request-Id") && !is_token(b"two words") && !is_token(b""));
+/// ```
 #[inline]
 pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| is_token_byte(*byte))
 }
 
 /// Only tab and 0x20–0x7e: what a script may put in a request's field value.
+///
+/// ```
+/// use lute_net::wire::syntax::is_client_field_value;
+///
+/// assert!(is_client_field_value(b"text/plain") && !is_client_field_value("é".as_bytes()));
+/// ```
 #[inline]
 pub fn is_client_field_value(value: &[u8]) -> bool {
     value.iter().all(|byte| matches!(byte, b'\t' | 0x20..=0x7e))
 }
 
 /// No CR, LF or NUL (RFC 9110 §5.5): what a script may put in a response's field value.
+///
+/// ```
+/// use lute_net::wire::syntax::is_field_value;
+///
+/// assert!(is_field_value("é".as_bytes()) && !is_field_value(b"a\r\nSet-Cookie: b=1"));
+/// ```
 #[inline]
 pub fn is_field_value(value: &[u8]) -> bool {
     memchr::memchr3(b'\r', b'\n', b'\0', value).is_none()
 }
 
 /// The number of a `Content-Length` (RFC 9110 §8.6): `1*DIGIT` below 2⁶⁴. `str::parse` would take a `+`.
+///
+/// ```
+/// use lute_net::wire::syntax::decimal;
+///
+/// assert_eq!((decimal(b"007"), decimal(b"+7"), decimal(b"18446744073709551616")), (Some(7), None, None));
+/// ```
 pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

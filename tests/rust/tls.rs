@@ -9,7 +9,7 @@ mod trust;
 
 use std::{
     fs,
-    future::{Future, poll_fn},
+    future::poll_fn,
     io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_lite::future::zip;
+use futures_lite::future::{or, zip};
 use lute_net::engine::{
     Engine,
     socket::Socket,
@@ -83,19 +83,13 @@ fn with_either_server(test: impl AsyncFn(&Rc<Engine>, &ServerTls, &ClientTls)) {
 /// Runs what `future` does on an engine of its own.
 fn run<T>(future: impl AsyncFnOnce(Rc<Engine>) -> T) -> T {
     let engine = Engine::new(Rc::new(LocalExecutor::new())).unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    // So that parking ends.
-    engine.timers().set(deadline, 0);
-    let mut future = std::pin::pin!(future(engine.clone()));
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    loop {
-        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-        assert!(Instant::now() < deadline, "it takes too long");
-        engine.run_tasks(None);
-        engine.park().unwrap();
-    }
+    let late = engine.timers().sleep_until(Instant::now() + PATIENCE);
+    let in_time = async { Some(future(engine.clone()).await) };
+    let outcome = engine.block_on(or(in_time, async {
+        late.await;
+        None
+    }));
+    outcome.unwrap().expect("it takes too long")
 }
 
 fn sockets(engine: &Rc<Engine>) -> (Socket, Socket) {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use lute_net::{
     Runtime,
-    engine::{client, observed},
+    engine::{client, server},
 };
 use tracing::{
     Event, Metadata, Subscriber,
@@ -127,7 +127,7 @@ fn each_request_is_told() {
             "exit".to_owned(),
         ]
     });
-    assert_eq!(told(observed::TARGET), expected.concat());
+    assert_eq!(told(server::REQUESTS_TARGET), expected.concat());
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn it_gets_an_event_for_each_request_that_a_client_sends() {
 }
 
 fn each_request_of_a_client_is_told() {
-    let lines = told(client::told::TARGET);
+    let lines = told(client::TARGET);
     let [now, late, nobody] = lines.as_slice() else {
         panic!("{lines:?}");
     };

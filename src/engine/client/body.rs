@@ -17,6 +17,13 @@ const ROOM: u64 = 1024 * 1024;
 
 /// A response's body. Dropped before its end it closes the connection; at its end the connection is kept for the next
 /// request.
+///
+/// ```
+#[doc = include_str!("../examples/served.txt")]
+/// let body: ResponseBody = engine.block_on(client.send(ClientRequest::get(url)))??.body;
+/// assert!(!body.is_ended());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ResponseBody {
     /// None once all is read, or nothing more can be.
     reading: Option<Reading>,
@@ -55,6 +62,17 @@ impl ResponseBody {
 
     /// The next piece, never an empty one, mostly 64 KiB at the most; none at the end.
     ///
+    /// ```
+    #[doc = include_str!("../examples/served.txt")]
+    /// let mut response = engine.block_on(client.send(ClientRequest::get(url)))??;
+    /// let mut received = Vec::new();
+    /// while let Some(piece) = engine.block_on(response.body.next())?? {
+    ///     received.extend(piece);
+    /// }
+    /// assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ClientError`]; nothing more comes after it.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
@@ -62,6 +80,14 @@ impl ResponseBody {
     }
 
     /// As [`Self::next`].
+    ///
+    /// ```
+    #[doc = include_str!("../examples/served.txt")]
+    /// let mut response = engine.block_on(client.send(ClientRequest::get(url)))??;
+    /// let piece = engine.block_on(std::future::poll_fn(|context| response.body.poll_next(context)))??;
+    /// assert_eq!(piece, Some(b"hello".to_vec()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn poll_next(
         &mut self,
         context: &mut Context<'_>,
@@ -72,6 +98,13 @@ impl ResponseBody {
     }
 
     /// All that is left.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/served.txt")]
+    /// let mut response = engine.block_on(client.send(ClientRequest::get(url)))??;
+    /// assert_eq!(engine.block_on(response.body.read_to_end())??, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ClientError`].
@@ -99,6 +132,14 @@ impl ResponseBody {
     }
 
     /// Whether all has been read.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/served.txt")]
+    /// let mut response = engine.block_on(client.send(ClientRequest::get(url)))??;
+    /// engine.block_on(response.body.read_to_end())??;
+    /// assert!(response.body.is_ended());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_ended(&self) -> bool {
         self.reading.is_none()
     }

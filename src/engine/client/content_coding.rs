@@ -2,7 +2,7 @@
 //! 64 KiB, so a bomb is never in memory.
 //!
 //! ```
-//! use lute_net::engine::client::{Fields, content_coding::ContentDecoder};
+//! use lute_net::engine::client::{ContentDecoder, Fields};
 //!
 //! let mut fields = Fields::default();
 //! fields.push(b"Content-Encoding", b"deflate");
@@ -56,6 +56,14 @@ impl Step {
 }
 
 /// Decodes a body, given in any pieces.
+///
+/// ```
+/// use lute_net::engine::client::{ContentDecoder, Fields};
+///
+/// let mut fields = Fields::default();
+/// fields.push(b"Content-Encoding", b"deflate");
+/// assert!(ContentDecoder::of_response(&fields).is_some());
+/// ```
 pub struct ContentDecoder {
     /// In the order in which they are undone.
     layers: Vec<Layer>,
@@ -70,6 +78,14 @@ struct Layer {
 
 impl ContentDecoder {
     /// A decoder for what `Content-Encoding` says; none when it says nothing, or something that is not known here.
+    ///
+    /// ```
+    /// use lute_net::engine::client::{ContentDecoder, Fields};
+    ///
+    /// let mut fields = Fields::default();
+    /// fields.push(b"Content-Encoding", b"compress");
+    /// assert!(ContentDecoder::of_response(&fields).is_none(), "not known here");
+    /// ```
     pub fn of_response(fields: &Fields) -> Option<Self> {
         let values = fields
             .iter()
@@ -95,6 +111,16 @@ impl ContentDecoder {
     }
 
     /// Gives it the next bytes. To be called when [`Self::decode`] has nothing left.
+    ///
+    /// ```
+    /// use lute_net::engine::client::{ContentDecoder, Fields};
+    ///
+    /// let mut fields = Fields::default();
+    /// fields.push(b"Content-Encoding", b"gzip");
+    /// let mut decoder = ContentDecoder::of_response(&fields).unwrap();
+    /// decoder.feed(b"no gzip at all".to_vec());
+    /// assert!(decoder.decode(&mut Vec::new()).is_err());
+    /// ```
     pub fn feed(&mut self, encoded: Vec<u8>) {
         self.began |= !encoded.is_empty();
         if let Some(layer) = self.layers.first_mut() {
@@ -103,6 +129,20 @@ impl ContentDecoder {
     }
 
     /// Adds some decoded bytes to `out`, 64 KiB at the most; false when it wants more input first.
+    ///
+    /// ```
+    /// use lute_net::engine::client::{ContentDecoder, Fields};
+    ///
+    /// let mut fields = Fields::default();
+    /// fields.push(b"Content-Encoding", b"deflate");
+    /// let mut decoder = ContentDecoder::of_response(&fields).unwrap();
+    /// // `ok` in a stored block of zlib's format
+    /// decoder.feed(vec![0x78, 0x01, 1, 2, 0, 0xfd, 0xff, b'o', b'k', 0x01, 0x4b, 0x00, 0xdb]);
+    /// let mut out = Vec::new();
+    /// while decoder.decode(&mut out)? {}
+    /// assert_eq!(out, b"ok");
+    /// # Ok::<(), &str>(())
+    /// ```
     ///
     /// # Errors
     /// What is wrong with the encoded bytes.
@@ -115,6 +155,17 @@ impl ContentDecoder {
     }
 
     /// The body has ended. No body at all is no error.
+    ///
+    /// ```
+    /// use lute_net::engine::client::{ContentDecoder, Fields};
+    ///
+    /// let mut fields = Fields::default();
+    /// fields.push(b"Content-Encoding", b"gzip");
+    /// let mut decoder = ContentDecoder::of_response(&fields).unwrap();
+    /// assert_eq!(decoder.end(), Ok(()));
+    /// decoder.feed(vec![0x1f]);
+    /// assert!(decoder.end().is_err(), "it is cut short");
+    /// ```
     ///
     /// # Errors
     /// When it is cut short.

@@ -8,6 +8,17 @@ use crate::{
 };
 
 /// Why a request has no response. Each begins with the origin (`host:port`, or a Unix socket's path) where there is one.
+///
+/// ```
+#[doc = include_str!("../examples/served.txt")]
+/// use lute_net::engine::client::ClientError;
+///
+/// let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?; // and nobody listens there
+/// let request = ClientRequest::get(format!("http://{free}/").parse()?);
+/// let error = engine.block_on(client.send(request))?.err().unwrap();
+/// assert!(matches!(error, ClientError::Dial(DialError::Refused { .. })), "{error}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum ClientError {
     /// There is no connection.

@@ -24,6 +24,12 @@ const USER_AGENT: &str = concat!("lute-net/", env!("CARGO_PKG_VERSION"));
 const CODINGS: &str = "gzip, deflate, br, zstd";
 
 /// Whether a field is left out of requests, since the client writes it itself.
+///
+/// ```
+/// use lute_net::engine::client::is_own_field;
+///
+/// assert!(is_own_field(b"content-length") && !is_own_field(b"Content-Type"));
+/// ```
 pub fn is_own_field(name: &[u8]) -> bool {
     OWN_FIELDS
         .iter()

@@ -5,6 +5,15 @@ use std::{path::PathBuf, rc::Rc, time::Duration};
 use crate::engine::{dialer::Proxy, tls::ClientTlsOptions};
 
 /// How a request is sent and what its response may be.
+///
+/// ```
+#[doc = include_str!("../examples/served.txt")]
+/// let options = ClientOptions { max_body_size: 3, ..ClientOptions::default() };
+/// let request = ClientRequest { options: Rc::new(options), ..ClientRequest::get(url) };
+/// let read = engine.block_on(async { client.send(request).await?.body.read_to_end().await })?;
+/// assert!(matches!(read, Err(ClientError::TooLarge(_, 3))), "it has 5 bytes");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct ClientOptions {
     /// What may take how long.
@@ -25,6 +34,15 @@ pub struct ClientOptions {
 }
 
 /// Times of a client's request.
+///
+/// ```
+/// use std::time::Duration;
+/// use lute_net::engine::client::{ClientOptions, ClientTimeouts};
+///
+/// let timeouts = ClientTimeouts { total: Duration::from_secs(5), ..ClientTimeouts::default() };
+/// let options = ClientOptions { timeouts, ..ClientOptions::default() };
+/// assert_eq!(options.timeouts.connect, Duration::from_secs(30));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientTimeouts {
     /// The whole, from the first lookup to the last byte, redirects too; `Duration::MAX` for no limit.
@@ -47,6 +65,13 @@ impl Default for ClientTimeouts {
 }
 
 /// What comes of a redirect (RFC 9110 §15.4).
+///
+/// ```
+/// use lute_net::engine::client::{ClientOptions, Redirects};
+///
+/// let options = ClientOptions { redirects: Redirects::Manual, ..ClientOptions::default() };
+/// assert_ne!(options.redirects, ClientOptions::default().redirects);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redirects {
     /// They are followed, so many at the most.
@@ -58,6 +83,14 @@ pub enum Redirects {
 }
 
 /// Which proxy a request goes through.
+///
+/// ```
+#[doc = include_str!("../examples/served.txt")]
+/// let options = ClientOptions { proxy: ProxyChoice::Direct, ..ClientOptions::default() };
+/// let request = ClientRequest { options: Rc::new(options), ..ClientRequest::get(url) };
+/// assert_eq!(engine.block_on(client.send(request))??.status, 200);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default)]
 pub enum ProxyChoice {
     /// As the environment says.

@@ -11,6 +11,15 @@ use crate::engine::{
 };
 
 /// A request.
+///
+/// ```
+#[doc = include_str!("../examples/served.txt")]
+/// let mut fields = Fields::default();
+/// fields.push(b"Accept", b"text/html");
+/// let request = ClientRequest { method: "OPTIONS".into(), fields, ..ClientRequest::get(url) };
+/// assert_eq!(engine.block_on(client.send(request))??.status, 200);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct ClientRequest {
     /// With the scheme `http` or `https` and a host.
@@ -28,6 +37,14 @@ pub struct ClientRequest {
 
 impl ClientRequest {
     /// A GET with the default options.
+    ///
+    /// ```
+    /// use lute_net::engine::client::ClientRequest;
+    ///
+    /// let request = ClientRequest::get("http://example.org/a".parse()?);
+    /// assert_eq!((request.method.as_str(), request.url.path()), ("GET", "/a"));
+    /// # Ok::<(), url::ParseError>(())
+    /// ```
     pub fn get(url: Url) -> Self {
         Self {
             url: url.into(),
@@ -39,12 +56,28 @@ impl ClientRequest {
     }
 
     /// The value of an `Authorization` field for the user of the URL (RFC 7617), unless there is such a field already.
+    ///
+    /// ```
+    /// use lute_net::engine::client::ClientRequest;
+    ///
+    /// let request = ClientRequest::get("http://me:secret@example.org/".parse()?);
+    /// assert!(request.credentials().is_some());
+    /// # Ok::<(), url::ParseError>(())
+    /// ```
     pub fn credentials(&self) -> Option<String> {
         basic_credentials(&self.url).filter(|_| !self.fields.has("authorization"))
     }
 }
 
 /// A response whose head has come.
+///
+/// ```
+#[doc = include_str!("../examples/served.txt")]
+/// let response = engine.block_on(client.send(ClientRequest::get(url)))??;
+/// assert_eq!((response.status, response.fields.get("content-length")), (200, Some(&b"5"[..])));
+/// assert_eq!(response.url.path(), "/");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Response {
     /// 200–999.
     pub status: u16,
@@ -98,6 +131,15 @@ impl RequestUrl {
     }
 
     /// The URL as it may be shown.
+    ///
+    /// ```
+    /// use lute_net::engine::client::RequestUrl;
+    /// use url::Url;
+    ///
+    /// let url = RequestUrl::from(Url::parse("http://me:secret@example.org/")?);
+    /// assert_eq!(url.without_credentials().to_string(), "http://example.org/");
+    /// # Ok::<(), url::ParseError>(())
+    /// ```
     #[must_use]
     pub fn without_credentials(&self) -> Self {
         if self.0.url.username().is_empty() && self.0.url.password().is_none() {

@@ -31,6 +31,14 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// A request under way: a future of its response. A state machine of its own rather than an `async fn`, which would keep
 /// each of its variables twice and be moved about with every request.
+///
+/// ```
+#[doc = include_str!("../examples/served.txt")]
+/// let sending: Sending = client.send(ClientRequest::get(url)); // nothing happens before it is polled
+/// assert_eq!(server.counters().requests(), 0);
+/// assert_eq!(engine.block_on(sending)??.status, 200);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Sending {
     client: Rc<Client>,
     request: ClientRequest,

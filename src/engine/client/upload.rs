@@ -29,6 +29,14 @@ const STEPS: usize = 16;
 const WITH_HEAD: usize = 16 * 1024;
 
 /// A request's body.
+///
+/// ```
+#[doc = include_str!("../examples/served.txt")]
+/// let request = ClientRequest { method: "POST".into(), ..ClientRequest::get(url) };
+/// let body = RequestBody::Bytes(Rc::new(b"a note".to_vec()));
+/// assert_eq!(engine.block_on(client.send_body(request, body))??.status, 200);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Default)]
 pub enum RequestBody {
     /// None.
@@ -48,6 +56,13 @@ pub enum RequestBody {
 
 impl RequestBody {
     /// These bytes, maybe none.
+    ///
+    /// ```
+    /// use lute_net::engine::client::RequestBody;
+    ///
+    /// assert!(matches!(RequestBody::bytes(b"a note".to_vec()), RequestBody::Bytes(_)));
+    /// assert!(matches!(RequestBody::bytes(Vec::new()), RequestBody::Empty));
+    /// ```
     pub fn bytes(bytes: Vec<u8>) -> Self {
         if bytes.is_empty() {
             return Self::Empty;
@@ -56,6 +71,13 @@ impl RequestBody {
     }
 
     /// The same once more; none of one that is streamed.
+    ///
+    /// ```
+    /// use lute_net::engine::client::RequestBody;
+    ///
+    /// let body = RequestBody::bytes(b"a note".to_vec());
+    /// assert!(body.again().is_some(), "a redirect may want it once more");
+    /// ```
     pub fn again(&self) -> Option<Self> {
         match self {
             Self::Empty => Some(Self::Empty),

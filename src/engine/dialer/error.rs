@@ -6,6 +6,14 @@ use std::{fmt, io, time::Duration};
 use crate::engine::tls::TlsError;
 
 /// Why a [`Dialer`](super::Dialer) has no connection. `to` is `host:port`, `the proxy host:port` or a Unix socket's path.
+///
+/// ```
+#[doc = include_str!("../examples/served.txt")]
+/// let nowhere = Destination { route: Route::Local("/no/such.sock".into()), ..Destination::new("a", 80) };
+/// let dialed = engine.block_on(client.dialer().dial(&nowhere, std::time::Duration::from_secs(20)))?;
+/// assert!(matches!(dialed, Err(DialError::Connect { to, .. }) if to == "/no/such.sock"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum DialError {
     /// The name has no address, or nobody could tell.

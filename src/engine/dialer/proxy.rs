@@ -10,6 +10,16 @@ use url::Url;
 use self::exceptions::Exceptions;
 
 /// A proxy, from a URL as `http://user:password@host:port`; a scheme may be left out. No `Debug`: it may hold a password.
+///
+/// ```
+/// use std::rc::Rc;
+/// use lute_net::engine::{client::{ClientOptions, ProxyChoice}, dialer::Proxy};
+///
+/// let proxy = Rc::new(Proxy::parse("proxy.example:3128")?);
+/// let options = ClientOptions { proxy: ProxyChoice::Through(proxy.clone()), ..ClientOptions::default() };
+/// assert!(matches!(options.proxy, ProxyChoice::Through(one) if one == proxy));
+/// # Ok::<(), lute_net::engine::dialer::ProxyError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Proxy {
     host: String,
@@ -19,6 +29,12 @@ pub struct Proxy {
 }
 
 /// What is wrong with a proxy's URL.
+///
+/// ```
+/// use lute_net::engine::dialer::{Proxy, ProxyError};
+///
+/// assert_eq!(Proxy::parse("socks5://a").err(), Some(ProxyError::Scheme("socks5".into())));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxyError {
     /// No URL: what the parser says.
@@ -76,16 +92,35 @@ impl Proxy {
     }
 
     /// Host name or address; IPv6 in brackets.
+    ///
+    /// ```
+    /// let proxy = lute_net::engine::dialer::Proxy::parse("http://[::1]:3128")?;
+    /// assert_eq!(proxy.host(), "[::1]");
+    /// # Ok::<(), lute_net::engine::dialer::ProxyError>(())
+    /// ```
     pub fn host(&self) -> &str {
         &self.host
     }
 
     /// TCP port.
+    ///
+    /// ```
+    /// assert_eq!(lute_net::engine::dialer::Proxy::parse("proxy.example")?.port(), 80);
+    /// # Ok::<(), lute_net::engine::dialer::ProxyError>(())
+    /// ```
     pub fn port(&self) -> u16 {
         self.port
     }
 
     /// The value of `Proxy-Authorization`, if its URL has credentials.
+    ///
+    /// ```
+    /// use lute_net::engine::dialer::Proxy;
+    ///
+    /// assert_eq!(Proxy::parse("http://me:secret@a")?.credentials(), Some("Basic bWU6c2VjcmV0"));
+    /// assert_eq!(Proxy::parse("http://a")?.credentials(), None);
+    /// # Ok::<(), lute_net::engine::dialer::ProxyError>(())
+    /// ```
     pub fn credentials(&self) -> Option<&str> {
         self.credentials.as_deref()
     }
@@ -111,7 +146,7 @@ pub(crate) fn basic_credentials(url: &Url) -> Option<String> {
 
 /// Which proxy is for which host, as curl reads it from the environment.
 #[derive(Clone, Default)]
-pub struct ProxySettings {
+pub(crate) struct ProxySettings {
     http: Setting,
     https: Setting,
     exceptions: Exceptions,

@@ -3,6 +3,17 @@
 use std::{cell::Cell, rc::Rc};
 
 /// Bytes of bodies that one server holds in memory.
+///
+/// ```
+/// use std::rc::Rc;
+/// use lute_net::{engine::{intake::{Bodies, Buffered, Intake, Taken}, limits::Limits}, wire::FieldStorage};
+///
+/// let (limits, buffered) = (Limits { buffered: 4, ..Limits::default() }, Rc::new(Buffered::default()));
+/// let input = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+/// let (mut intake, mut storage) = (Intake::default(), FieldStorage::new());
+/// let (_, taken) = intake.next(input, &mut storage, &limits, &buffered, Bodies::Whole);
+/// assert!(matches!(taken, Taken::Refused(refusal) if refusal.status == 503));
+/// ```
 #[derive(Default)]
 pub struct Buffered {
     pub(super) bytes: Cell<u64>,
@@ -16,14 +27,14 @@ impl Buffered {
 }
 
 /// A share of [`Buffered`], given back when dropped.
-pub struct Held {
+pub(crate) struct Held {
     buffered: Rc<Buffered>,
     bytes: u64,
 }
 
 impl Held {
     /// A share for a body that is there already.
-    pub fn of(buffered: &Rc<Buffered>, bytes: u64) -> Self {
+    pub(crate) fn of(buffered: &Rc<Buffered>, bytes: u64) -> Self {
         let mut held = Self {
             buffered: buffered.clone(),
             bytes: 0,

@@ -6,6 +6,13 @@ use crate::{
 };
 
 /// A request that is answered with an error, and the connection ended.
+///
+/// ```
+/// use lute_net::engine::intake::Refusal;
+///
+/// let refusal = Refusal { status: 413, reason: "the body is larger than 4 bytes".into() };
+/// assert!(refusal.status >= 400 && refusal.reason.contains("larger"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// 4xx or 5xx.
@@ -32,7 +39,7 @@ impl Refusal {
     }
 
     /// Adds the whole response; the connection ends with it. `date` is an IMF-fixdate.
-    pub fn write(&self, body: RefusalBody, date: &str, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, body: RefusalBody, date: &str, out: &mut Vec<u8>) {
         match body {
             RefusalBody::Reason => encode::error_response(out, self.status, date, &self.reason),
             RefusalBody::Empty => {
@@ -44,7 +51,7 @@ impl Refusal {
 
 /// What a refusal has for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusalBody {
+pub(crate) enum RefusalBody {
     /// The reason.
     Reason,
     /// Nothing: it answers a HEAD (RFC 9110 §9.3.2).
@@ -53,7 +60,7 @@ pub enum RefusalBody {
 
 impl RefusalBody {
     /// That of the answer to a request that begins like this.
-    pub fn to(request: &[u8]) -> Self {
+    pub(crate) fn to(request: &[u8]) -> Self {
         // Behind the empty lines that are skipped and no others: what stands there may be refused before a method has come.
         let mut request = request;
         for _ in 0..MOST_EMPTY_LINES {

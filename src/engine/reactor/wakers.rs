@@ -12,7 +12,7 @@ use std::{
 use crate::engine::poller::Poller;
 
 /// Wakes whoever runs the reactor; see [`Reactor::wakeup`](super::Reactor::wakeup). It begins as woken.
-pub struct Wakeup {
+pub(crate) struct Wakeup {
     woken: AtomicBool,
     thread: ThreadId,
     poller: Arc<Poller>,
@@ -28,12 +28,12 @@ impl Wakeup {
     }
 
     /// Whether it was called since this was last asked.
-    pub fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         self.woken.swap(false, Ordering::SeqCst)
     }
 
     /// Whether it was called and not taken yet.
-    pub fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.woken.load(Ordering::SeqCst)
     }
 }

@@ -3,6 +3,15 @@
 use std::{fmt, io, path::PathBuf};
 
 /// Why TLS can't be set up, or why a handshake failed. `peer` is the server's host name, or "the client".
+///
+/// ```
+/// use lute_net::engine::tls::{ServerTls, ServerTlsFiles, TlsError};
+///
+/// let files = ServerTlsFiles { certfilename: "Cargo.toml".into(), keyfilename: "Cargo.toml".into(), ..ServerTlsFiles::default() };
+/// let error = ServerTls::load(&files).err().unwrap();
+/// assert!(matches!(error, TlsError::NoCertificate(_)));
+/// assert_eq!(error.to_string(), "no certificate in Cargo.toml (PEM is expected)");
+/// ```
 #[derive(Debug)]
 pub enum TlsError {
     /// A file can't be read.
@@ -89,6 +98,13 @@ pub enum TlsError {
 }
 
 /// What is wrong with a peer's certificate.
+///
+/// ```
+/// use lute_net::engine::tls::{CertificateProblem, TlsError};
+///
+/// let error = TlsError::Certificate { peer: "a.example".into(), problem: CertificateProblem::Expired };
+/// assert!(error.to_string().contains("a.example"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateProblem {
     /// It, or one of its issuers, has expired.

@@ -18,6 +18,13 @@ use crate::engine::{
 const WRITE_AT: usize = 64 * 1024;
 
 /// An open WebSocket, or one that was. All functions can be called at any time; after the end they do nothing.
+///
+/// ```
+#[doc = include_str!("../examples/open_websocket.txt")]
+/// assert!(socket.is_open());
+/// drop(pump);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct WebSocket {
     number: u64,
     role: Role,
@@ -33,6 +40,14 @@ pub struct WebSocket {
 }
 
 /// What became of a message.
+///
+/// ```
+#[doc = include_str!("../examples/open_websocket.txt")]
+/// assert_eq!(socket.send(Data::Text("hi")), Sent::Taken);
+/// socket.close(1000, "");
+/// assert_eq!(socket.send(Data::Text("hi")), Sent::Dropped);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// It is on its way.
@@ -111,37 +126,80 @@ impl WebSocket {
     }
 
     /// Its number; see [`WebSocketService`](super::WebSocketService).
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// assert_eq!(socket.number(), 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn number(&self) -> u64 {
         self.number
     }
 
     /// Which end this is.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// assert_eq!(socket.role(), Role::Server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn role(&self) -> Role {
         self.role
     }
 
     /// The other end's address.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// assert_eq!(*socket.remote(), Remote::Internet(peer.local_addr()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn remote(&self) -> &Remote {
         &self.remote
     }
 
     /// Whether messages can be sent.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// socket.close(1000, "");
+    /// assert!(!socket.is_open());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_open(&self) -> bool {
         self.state.get() == State::Open
     }
 
     /// Bytes that wait to be sent.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// assert_eq!(socket.unsent(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unsent(&self) -> usize {
         self.output.borrow().queue.len()
     }
 
     /// Sends a message.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// assert_eq!(socket.send(Data::Binary(&[1, 2, 3])), Sent::Taken);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send(&self, data: Data<'_>) -> Sent {
         self.put(Kind::of(data), data.bytes())
     }
 
-    /// Sends a ping with the first [`frames::CONTROL_PAYLOAD`] bytes of `payload`; none while the other end does not read
+    /// Sends a ping with the first 125 bytes of `payload` (RFC 6455 §5.5); none while the other end does not read
     /// what is sent, so that pings without end fill no memory.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// assert_eq!(socket.ping(b"are you there?"), Sent::Taken);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ping(&self, payload: &[u8]) -> Sent {
         if self.output.borrow().blocked {
             return Sent::Dropped;
@@ -156,6 +214,13 @@ impl WebSocket {
     }
 
     /// Sends a close frame behind what waits, with what fits of `reason`, and nothing after it.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// socket.close(1000, "bye");
+    /// assert_eq!(socket.send(Data::Text("more")), Sent::Dropped);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn close(&self, code: u16, reason: &str) {
         if self.state.get() != State::Open {
             return;
@@ -169,6 +234,13 @@ impl WebSocket {
     }
 
     /// The receiver has done with one of the messages that it had held on to.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// socket.release(); // nothing was held: nothing happens
+    /// assert!(socket.is_open());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release(&self) {
         let was_full = self.is_full();
         self.held.set(self.held.get().saturating_sub(1));
@@ -178,6 +250,14 @@ impl WebSocket {
     }
 
     /// Ready when no more than `limit` bytes wait to be sent, or none will be.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// socket.send(Data::Text("hi"));
+    /// engine.block_on(socket.shrunk(1024 * 1024))?;
+    /// assert!(socket.unsent() <= 1024 * 1024);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn shrunk(&self, limit: usize) {
         while self.unsent() > limit && self.is_open() {
             self.shrinking.listen().await;

@@ -1,4 +1,13 @@
 //! The handshake that turns HTTP into a WebSocket (RFC 6455 §4).
+//!
+//! ```
+#![doc = include_str!("../examples/handshake.txt")]
+//! // of a request with `Upgrade: websocket` and `Sec-WebSocket-Protocol: chat, news`
+//! let mut out = Vec::new();
+//! handshake.accept(&mut out, Some("chat"), std::iter::empty())?;
+//! assert!(out.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -8,9 +17,15 @@ use crate::{
 };
 
 /// The version of the protocol that is spoken here.
-pub const VERSION: &str = "13";
+pub(crate) const VERSION: &str = "13";
 
 /// A client's side of a valid handshake.
+///
+/// ```
+#[doc = include_str!("../examples/handshake.txt")]
+/// assert_eq!(handshake, handshake.clone());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientHandshake {
     accept: String,
@@ -22,6 +37,13 @@ pub struct ClientHandshake {
 
 impl ClientHandshake {
     /// Reads the handshake out of a request (RFC 6455 §4.2.1); none when it is not a valid one.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/handshake.txt")]
+    /// let plain = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    /// assert!(read(plain).is_none() && read(valid).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of(request: &Request<'_>) -> Option<Self> {
         let head = request.head;
         let get = head.method() == "GET" && head.version() == Version::Http11;
@@ -55,6 +77,13 @@ impl ClientHandshake {
     }
 
     /// The subprotocols that the client offers, the one it likes best first.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/handshake.txt")]
+    /// // of a request with `Sec-WebSocket-Protocol: chat, news`
+    /// assert_eq!(handshake.protocols(), ["chat", "news"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn protocols(&self) -> &[String] {
         &self.protocols
     }
@@ -63,6 +92,14 @@ impl ClientHandshake {
     /// that it opens it to where they hold `self`. A page that did not come over TLS is not of the host where
     /// the WebSocket does: whoever is on its way can have written it. Without TLS either is, since a proxy may speak it.
     /// Browsers send cookies with the handshake whatever page asks for it.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/handshake.txt")]
+    /// // of a request with `Host: a.example` and `Origin: https://b.example`
+    /// assert!(!handshake.comes_from(&["self".into()]));
+    /// assert!(handshake.comes_from(&["https://b.example".into()]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn comes_from(&self, origins: &[String]) -> bool {
         let Some(origin) = &self.origin else {
             return true;
@@ -77,6 +114,16 @@ impl ClientHandshake {
     }
 
     /// Adds the response that accepts it (RFC 6455 §4.2.2), with `fields` of the server's own.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/handshake.txt")]
+    /// // of the request in RFC 6455 §1.3
+    /// let mut out = Vec::new();
+    /// handshake.accept(&mut out, None, [(&b"Set-Cookie"[..], &b"a=1"[..])].into_iter())?;
+    /// let text = String::from_utf8(out)?;
+    /// assert!(text.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSet-Cookie: a=1\r\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// A text when a field can't be sent, or belongs to the handshake.

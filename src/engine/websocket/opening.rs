@@ -1,4 +1,11 @@
 //! A client's handshake (RFC 6455 §4.1): asks a server for a WebSocket, and checks that it is one.
+//!
+//! ```
+#![doc = include_str!("../examples/opening.txt")]
+//! let opened = engine.block_on(open(&dialer, &opening))??;
+//! assert_eq!(opened.protocol.as_deref(), Some("chat"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::{fmt, future::poll_fn, io, time::Duration};
 
@@ -24,6 +31,21 @@ use crate::{
 const HEAD: usize = 64 * 1024;
 
 /// The WebSocket that is asked for.
+///
+/// ```
+/// use std::time::Duration;
+/// use lute_net::engine::{dialer::Destination, websocket::opening::Opening};
+///
+/// let opening = Opening {
+///     destination: Destination::new("a.example", 80),
+///     host: "a.example".into(),
+///     target: "/chat".into(),
+///     fields: Vec::new(),
+///     protocols: vec!["chat".into()],
+///     timeout: Duration::from_secs(30),
+/// };
+/// assert_eq!(opening.destination.name(), "a.example:80");
+/// ```
 pub struct Opening {
     /// Where.
     pub destination: Destination,
@@ -40,6 +62,13 @@ pub struct Opening {
 }
 
 /// A WebSocket that the server has agreed to.
+///
+/// ```
+#[doc = include_str!("../examples/opening.txt")]
+/// let opened: Opened = engine.block_on(open(&dialer, &opening))??;
+/// assert!(opened.input.is_empty() && !opened.transport.is_secure());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Opened {
     /// What it goes through.
     pub transport: Transport,
@@ -50,6 +79,18 @@ pub struct Opened {
 }
 
 /// Why there is no WebSocket, in words that can stand behind `websocket connect failed: `.
+///
+/// ```
+#[doc = include_str!("../examples/served.txt")]
+/// use lute_net::engine::websocket::opening::*;
+///
+/// let destination = Destination::new("127.0.0.1", server.port());
+/// let (host, target, timeout) = ("a.example".into(), "/".into(), std::time::Duration::from_secs(20));
+/// let opening = Opening { destination, host, target, fields: Vec::new(), protocols: Vec::new(), timeout };
+/// let error = engine.block_on(open(client.dialer(), &opening))?.err().unwrap();
+/// assert!(error.to_string().ends_with("answered 200 OK"), "{error}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum OpenError {
     /// There is no connection.
@@ -113,6 +154,13 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {}
 
 /// Connects and shakes hands.
+///
+/// ```
+#[doc = include_str!("../examples/opening.txt")]
+/// let opened = engine.block_on(open(&dialer, &opening))?;
+/// assert!(opened.is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// [`OpenError`].

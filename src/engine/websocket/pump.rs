@@ -29,6 +29,21 @@ use crate::engine::{
 const READS_PER_TURN: usize = 4;
 
 /// A connection after the handshake.
+///
+/// ```
+#[doc = include_str!("../examples/sockets.txt")]
+/// use lute_net::engine::{service::Remote, transport::Transport, websocket::{PumpOptions, Role}};
+///
+/// let options = PumpOptions {
+///     transport: Transport::Plain(left),
+///     role: Role::Client,
+///     remote: Remote::Local,
+///     input: Vec::new(),
+///     counters: None,
+/// };
+/// assert!(options.input.is_empty());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct PumpOptions {
     /// What it goes through.
     pub transport: Transport,
@@ -43,6 +58,15 @@ pub struct PumpOptions {
 }
 
 /// The task of one WebSocket. Dropping it drops the connection.
+///
+/// ```
+#[doc = include_str!("../examples/open_websocket.txt")]
+/// let task = engine.spawn(pump.run());
+/// drop(peer);
+/// engine.block_on(task)?; // the other end is gone
+/// assert!(!socket.is_open());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Pump {
     socket: Rc<WebSocket>,
     service: Rc<dyn WebSocketService>,
@@ -57,7 +81,18 @@ pub struct Pump {
 
 impl Pump {
     /// The pump of a connection that has become a WebSocket; none when the upgrade was used before.
-    pub fn new(
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// assert!(Rc::ptr_eq(pump.socket(), &socket));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(engine: &Rc<Engine>, upgrade: Upgrade, options: PumpOptions) -> Option<Self> {
+        Self::with_deadline(engine, engine.deadlines().register(), upgrade, options)
+    }
+
+    /// As [`Self::new`], with the deadline that the connection has already.
+    pub(crate) fn with_deadline(
         engine: &Rc<Engine>,
         deadline: Deadline,
         mut upgrade: Upgrade,
@@ -85,11 +120,25 @@ impl Pump {
     }
 
     /// The WebSocket.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// assert!(pump.socket().is_open());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn socket(&self) -> &Rc<WebSocket> {
         &self.socket
     }
 
     /// Runs it to its end.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// peer.write_all(b"\x88\x80\0\0\0\0")?; // a close frame
+    /// engine.block_on(async { futures_lite::future::zip(pump.run(), async { drop(peer) }).await })?;
+    /// assert!(!socket.is_open());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn run(mut self) {
         self.times.heard(self.socket.engine().clock().now());
         self.arm();

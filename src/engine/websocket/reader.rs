@@ -28,7 +28,7 @@ const KEPT_READERS: usize = 8;
 
 /// The readers of one thread that no WebSocket uses now.
 #[derive(Default)]
-pub struct Readers {
+pub(crate) struct Readers {
     servers: RefCell<Kept>,
     clients: RefCell<Kept>,
 }

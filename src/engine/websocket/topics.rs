@@ -1,4 +1,14 @@
 //! Topics: a message that is encoded once and sent to every WebSocket that subscribes.
+//!
+//! ```
+#![doc = include_str!("../examples/open_websocket.txt")]
+//! use lute_net::engine::websocket::topics::Topics;
+//!
+//! let topics = Rc::new(Topics::default());
+//! topics.subscribe(b"news", &socket);
+//! assert_eq!(topics.publish(b"news", Data::Text("hi"), None), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::{
     cell::RefCell,
@@ -13,6 +23,11 @@ use super::{
 };
 
 /// The topics of one server. A topic is there while somebody subscribes to it.
+///
+/// ```
+/// let topics = lute_net::engine::websocket::topics::Topics::default();
+/// assert_eq!(topics.publish(b"news", lute_net::engine::websocket::Data::Text("hi"), None), 0);
+/// ```
 #[derive(Default)]
 pub struct Topics {
     subscribers: RefCell<HashMap<Rc<[u8]>, Subscribers>>,
@@ -29,6 +44,13 @@ pub(super) struct Membership {
 
 impl Topics {
     /// From now on `socket` gets what is published; false when it did already, or is closed.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// let topics = Rc::new(lute_net::engine::websocket::topics::Topics::default());
+    /// assert!(topics.subscribe(b"news", &socket) && !topics.subscribe(b"news", &socket));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn subscribe(self: &Rc<Self>, topic: &[u8], socket: &Rc<WebSocket>) -> bool {
         if !socket.is_open() {
             return false;
@@ -53,6 +75,14 @@ impl Topics {
     }
 
     /// The end of a subscription; whether there was one.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// let topics = Rc::new(lute_net::engine::websocket::topics::Topics::default());
+    /// topics.subscribe(b"news", &socket);
+    /// assert!(topics.unsubscribe(b"news", &socket) && !topics.unsubscribe(b"news", &socket));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unsubscribe(&self, topic: &[u8], socket: &WebSocket) -> bool {
         let mut memberships = socket.memberships.borrow_mut();
         memberships.retain(|membership| &*membership.topic != topic);
@@ -61,6 +91,14 @@ impl Topics {
     }
 
     /// Sends a message to all subscribers but the one with the number `except`; to how many.
+    ///
+    /// ```
+    #[doc = include_str!("../examples/open_websocket.txt")]
+    /// let topics = Rc::new(lute_net::engine::websocket::topics::Topics::default());
+    /// topics.subscribe(b"news", &socket);
+    /// assert_eq!(topics.publish(b"news", Data::Text("hi"), Some(socket.number())), 0, "to all others");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publish(&self, topic: &[u8], data: Data<'_>, except: Option<u64>) -> usize {
         let topics = self.subscribers.borrow();
         let Some(subscribers) = topics.get(topic) else {

@@ -86,8 +86,7 @@ impl Subject {
             input: Vec::new(),
             counters: None,
         };
-        let deadline = engine.deadlines().register();
-        let pump = Pump::new(&engine, deadline, upgrade, options).unwrap();
+        let pump = Pump::new(&engine, upgrade, options).unwrap();
         let socket = pump.socket().clone();
         let subject = Self {
             pump: engine.spawn(pump.run()),
