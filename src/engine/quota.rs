@@ -7,12 +7,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-use std::{
-    cell::{Cell, RefCell},
-    future::poll_fn,
-    rc::Rc,
-    task::{Poll, Waker},
-};
+use std::{cell::Cell, rc::Rc};
+
+use event_listener::Event;
 
 /// How many of something may be there at once, and how many are.
 ///
@@ -26,7 +23,7 @@ use std::{
 pub struct Quota {
     limit: Cell<usize>,
     used: Cell<usize>,
-    waiting: RefCell<Vec<Waker>>,
+    changed: Event,
 }
 
 /// The right to one of them, until it is dropped.
@@ -38,7 +35,7 @@ impl Default for Quota {
         Self {
             limit: Cell::new(usize::MAX),
             used: Cell::new(0),
-            waiting: RefCell::default(),
+            changed: Event::new(),
         }
     }
 }
@@ -93,18 +90,13 @@ impl Quota {
 
     /// Waits until one more may come.
     pub(crate) async fn room(&self) {
-        poll_fn(|context| {
-            if !self.is_full() {
-                return Poll::Ready(());
-            }
-            self.waiting.borrow_mut().push(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        while self.is_full() {
+            self.changed.listen().await;
+        }
     }
 
     fn wake(&self) {
-        self.waiting.take().into_iter().for_each(Waker::wake);
+        self.changed.notify(usize::MAX);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Readiness of sockets: one level-triggered poller per runtime.
 //!
 //! A [`Watched`] socket costs one registration when it opens and one when it closes; a request in between costs no
-//! `epoll_ctl`. Level mode has three traps, held by the tests in `tests/idle_cpu.rs`:
+//! `epoll_ctl`. Level mode has three traps, held by the tests in `tests/rust/idle_cpu.rs`:
 //!
 //! - an event nobody waits for comes again at once, so its direction is taken out of the interest until somebody waits;
 //! - a hang-up or an error is reported even with an empty interest, so such a socket leaves the poller;

@@ -92,6 +92,20 @@ impl Transport {
         }
     }
 
+    /// As [`Self::poll_read`], whether or not there was an event.
+    pub(crate) fn poll_read_now(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(socket) => {
+                futures_lite::AsyncRead::poll_read(Pin::new(socket), context, buffer)
+            }
+            Self::Tls(stream) => stream.poll_read(context, buffer),
+        }
+    }
+
     /// Writes some of `bytes`. After `Pending` it must be called with the same bytes, or more.
     ///
     /// ```

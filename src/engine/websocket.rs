@@ -9,7 +9,7 @@
 //! - `times`: what is late; `closing`, `farewell`: the end of the connection
 //!
 //! An idle WebSocket owns no buffer and no reader: tungstenite's state is taken from the thread's `Readers` for what is not a
-//! message in one piece, and kept only while one is cut in two.
+//! message in one piece, and kept only while one is cut in two or a pong waits for room.
 //!
 //! ```
 #![doc = include_str!("examples/open_websocket.txt")]

@@ -1,8 +1,8 @@
 //! The traps of level-triggered readiness: what nobody waits for must not make the loop spin.
 
 use std::{
-    io::{BufRead, Write},
-    net::{Shutdown, TcpStream},
+    io::{BufRead, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
@@ -74,4 +74,33 @@ fn an_idle_server_costs_nothing() {
     let before = server.cpu_time();
     thread::sleep(Duration::from_secs(2));
     assert!(server.cpu_time() - before < LIMIT);
+}
+
+#[test]
+fn an_urgent_byte_on_a_connection_that_is_kept_costs_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answering = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]).unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(answer).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        SockRef::from(&stream).send_out_of_band(b"!").unwrap();
+        stream
+    });
+    let mut server = Server::with_handler(&format!(
+        r#"require("@lute/net/client").request("127.0.0.1:{port}")
+print("asked")
+task.wait(30)
+return """#
+    ));
+    server.connect().write_all(REQUEST).unwrap();
+    server.output.read_line(&mut String::new()).unwrap();
+    let _open = answering.join().unwrap();
+    thread::sleep(Duration::from_millis(50));
+    let before = server.cpu_time();
+    thread::sleep(Duration::from_secs(2));
+    let used = server.cpu_time() - before;
+    assert!(used < LIMIT, "{used:?}");
 }

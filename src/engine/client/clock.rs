@@ -38,8 +38,8 @@ impl ExchangeClock {
         self.deadline.clear();
     }
 
-    /// What has passed, if anything; otherwise the task is woken when it does. Nothing is waited for meanwhile but the
-    /// server, or, with `own`, but something of this program's: then only the whole time counts.
+    /// What has passed, if anything; otherwise the task is woken when it does. Where something of this
+    /// program's own is waited for, and not the server, only the whole time counts.
     pub fn late(&self, context: &Context<'_>, waits: WaitsFor) -> Option<Late> {
         if self.deadline.poll_expired(context) {
             let due = Instant::now() >= self.due;

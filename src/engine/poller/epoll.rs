@@ -19,8 +19,9 @@ use rustix::{
 
 use super::{Event, Interest, OWN_KEY};
 
-/// What a read can tell of. HUP and ERR come in any case.
-const READ: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::PRI);
+/// What a read can tell of. HUP and ERR come in any case; urgent data (PRI) is nothing that anybody here reads, so it would be told
+/// of for ever.
+const READ: epoll::EventFlags = epoll::EventFlags::IN;
 
 /// Shorter waits are timed exactly; longer ones end within the millisecond before their time, so the next is a shorter one.
 const COARSE: Duration = Duration::from_millis(1);

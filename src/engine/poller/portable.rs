@@ -51,7 +51,7 @@ impl Poller {
         key: usize,
         interest: Interest,
     ) -> io::Result<()> {
-        // SAFETY: the reactor's `Watched::drop` deletes a descriptor before it is closed.
+        // SAFETY: only the reactor can call this, and its `Watched::drop` deletes a descriptor before it is closed.
         unsafe {
             self.0
                 .add_with_mode(raw(&descriptor), event(key, interest), PollMode::Level)

@@ -2,12 +2,11 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::poll_fn,
     rc::Rc,
-    task::{Poll, Waker},
     time::Instant,
 };
 
+use event_listener::Event;
 use slab::Slab;
 use smol::Task;
 
@@ -28,7 +27,7 @@ pub struct Connections {
     deadlines: Rc<Deadlines>,
     draining: Cell<bool>,
     entries: RefCell<Slab<Entry>>,
-    waits_for_end: RefCell<Vec<Waker>>,
+    ended: Event,
 }
 
 struct Entry {
@@ -57,7 +56,7 @@ impl Connections {
             deadlines,
             draining: Cell::new(false),
             entries: RefCell::default(),
-            waits_for_end: RefCell::default(),
+            ended: Event::new(),
         }
     }
 
@@ -127,7 +126,7 @@ impl Connections {
         if let Some(task) = entry.and_then(|entry| entry.task) {
             task.detach();
         }
-        self.wake_waiting();
+        self.ended.notify(usize::MAX);
     }
 
     /// Ends what is kept for another request, and gives what has just connected a little time for its first.
@@ -152,7 +151,7 @@ impl Connections {
         let entries = self.entries.take();
         let count = entries.len();
         drop(entries);
-        self.wake_waiting();
+        self.ended.notify(usize::MAX);
         count
     }
 
@@ -161,23 +160,9 @@ impl Connections {
         self.entries.borrow().len() >= self.limit
     }
 
-    fn wake_waiting(&self) {
-        self.waits_for_end.take().into_iter().for_each(Waker::wake);
-    }
-
     /// Waits for the next end of a connection.
     pub async fn an_end(&self) {
-        let mut registered = false;
-        poll_fn(|context| {
-            if std::mem::replace(&mut registered, true) {
-                return Poll::Ready(());
-            }
-            self.waits_for_end
-                .borrow_mut()
-                .push(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        self.ended.listen().await;
     }
 
     /// Waits until there is room for another connection.

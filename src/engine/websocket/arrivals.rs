@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Frames taken in before others get their turn.
-const FRAMES_PER_TURN: usize = 256;
+pub(super) const FRAMES_PER_TURN: usize = 256;
 
 /// Bytes that have come over a WebSocket, on their way to messages.
 pub(super) struct Arrivals<'p> {

@@ -28,6 +28,12 @@ use crate::engine::{
 /// Reads before others get their turn. Only TLS has something to read without an event.
 const READS_PER_TURN: usize = 4;
 
+/// Reads of what has come before the connection broke: about as much as the system keeps.
+const READS_AT_END: usize = 64;
+
+/// How a transport is read.
+type Read = fn(&mut Transport, &mut Context<'_>, &mut [u8]) -> Poll<io::Result<usize>>;
+
 /// A connection after the handshake.
 ///
 /// ```
@@ -71,7 +77,7 @@ pub struct Pump {
     socket: Rc<WebSocket>,
     service: Rc<dyn WebSocketService>,
     deadline: Deadline,
-    /// While a message is cut in two.
+    /// While a message is cut in two, or a pong is owed.
     reader: Option<Box<Reader>>,
     /// Bytes that were read and not used yet.
     input: Vec<u8>,
@@ -158,7 +164,7 @@ impl Pump {
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<(Ending, Way)> {
         self.socket.woken_by(context);
         if let Some(failure) = self.write() {
-            return Poll::Ready(self.lost(&failure));
+            return Poll::Ready(self.take_last(context, &failure));
         }
         // Asked again after the deadline has been moved, so that it wakes this task.
         while self.deadline.poll_expired(context) {
@@ -170,23 +176,15 @@ impl Pump {
             if self.socket.is_full() {
                 return self.poll_paused(context);
             }
-            let end = if self.input.is_empty() {
-                match self.poll_read(context) {
-                    Poll::Ready(end) => end,
-                    Poll::Pending => {
-                        self.rest();
-                        return Poll::Pending;
-                    }
-                }
-            } else {
-                let mut input = mem::take(&mut self.input);
-                self.take_in(&mut input)
+            let Poll::Ready(end) = self.poll_next(context, Transport::poll_read) else {
+                self.rest();
+                return Poll::Pending;
             };
             if let Some(end) = end {
                 return Poll::Ready(end);
             }
             if let Some(failure) = self.write() {
-                return Poll::Ready(self.lost(&failure));
+                return Poll::Ready(self.take_last(context, &failure));
             }
             if self.socket.engine().is_time_up() {
                 break;
@@ -198,7 +196,10 @@ impl Pump {
 
     /// Writes what waits; the failure of the connection, if that shows it.
     fn write(&mut self) -> Option<io::Error> {
-        let progress = self.socket.flush();
+        let mut progress = self.socket.flush();
+        if self.pays() {
+            progress |= self.socket.flush();
+        }
         let mut output = self.socket.output.borrow_mut();
         let failure = output.failure.take();
         let waits = output.blocked;
@@ -219,16 +220,57 @@ impl Pump {
         failure
     }
 
+    /// Adds the pong that was owed while nothing could be sent, if there is one and something can; whether there was.
+    fn pays(&mut self) -> bool {
+        let Some(mut reader) = self.reader.take_if(|reader| reader.owes()) else {
+            return false;
+        };
+        let mut output = self.socket.output.borrow_mut();
+        let can = !output.blocked && self.socket.state() == State::Open;
+        if can {
+            reader.pay(output.queue.end());
+        }
+        drop(output);
+        if reader.is_free() {
+            let readers = self.socket.engine().websocket_readers();
+            readers.put_back(self.socket.role(), reader);
+        } else {
+            self.reader = Some(reader);
+        }
+        can
+    }
+
+    /// The connection takes nothing more; what has come over it before is handed on all the same.
+    fn take_last(&mut self, context: &mut Context<'_>, failure: &io::Error) -> (Ending, Way) {
+        for _ in 0..READS_AT_END {
+            if self.socket.is_full() {
+                break;
+            }
+            match self.poll_next(context, Transport::poll_read_now) {
+                Poll::Ready(None) => {}
+                Poll::Ready(Some(end)) => return end,
+                Poll::Pending => break,
+            }
+        }
+        self.lost(failure)
+    }
+
+    /// Hands on what was read before, or else reads. Ready without a value when there is more to do.
+    fn poll_next(&mut self, context: &mut Context<'_>, read: Read) -> Poll<Option<(Ending, Way)>> {
+        if self.input.is_empty() {
+            return self.poll_read(context, read);
+        }
+        let mut input = mem::take(&mut self.input);
+        Poll::Ready(self.take_in(&mut input))
+    }
+
     /// Reads once and hands on what came. Ready without a value when there is more to do.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Option<(Ending, Way)>> {
+    fn poll_read(&mut self, context: &mut Context<'_>, read: Read) -> Poll<Option<(Ending, Way)>> {
         let engine = self.socket.engine().clone();
         let mut buffer = engine.buffers().take_read();
-        let read = self
-            .socket
-            .output
-            .borrow_mut()
-            .transport
-            .poll_read(context, &mut buffer);
+        let mut output = self.socket.output.borrow_mut();
+        let read = read(&mut output.transport, context, &mut buffer);
+        drop(output);
         let end = match read {
             Poll::Pending => None,
             Poll::Ready(Ok(0)) => Some(self.cut_off("the connection ended without a close frame")),
@@ -331,7 +373,8 @@ impl Pump {
     /// The receiver has enough: nothing is read, and only a reset shows that the other end is gone.
     fn poll_paused(&mut self, context: &mut Context<'_>) -> Poll<(Ending, Way)> {
         let lost = self.socket.output.borrow_mut().transport.poll_lost(context);
-        if lost.is_ready() {
+        // Of a Unix socket an ordinary end shows as well, behind what is still to be read.
+        if lost.is_ready() && self.input.is_empty() && !self.has_unread(context) {
             return Poll::Ready(self.cut_off("the connection was lost"));
         }
         self.rest();
@@ -369,7 +412,7 @@ impl Pump {
                 self.times.pinged();
                 self.socket.probe();
                 if let Some(failure) = self.write() {
-                    return Some(self.lost(&failure));
+                    return Some(self.take_last(context, &failure));
                 }
             }
             None => {}

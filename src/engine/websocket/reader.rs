@@ -65,7 +65,7 @@ pub(super) struct Reader {
     context: WebSocketContext,
     cursor: FrameCursor,
     max_message: usize,
-    /// A pong waits in the context.
+    /// A pong waits in the context, since there was no room for it.
     owes: bool,
 }
 
@@ -116,16 +116,35 @@ impl Reader {
             input,
             cursor: &mut self.cursor,
             out,
-            refused: false,
         };
+        if self.owes {
+            self.owes = !answer(&mut self.context, &mut ends);
+        }
         let read = self.context.read(&mut ends);
-        // The answer to a ping is written with the next call.
-        self.owes = ends.refused || matches!(read, Ok(Message::Ping(_)));
+        if matches!(read, Ok(Message::Ping(_))) {
+            // By itself it answers with the next call, which may never come.
+            self.owes = !answer(&mut self.context, &mut ends);
+        }
         match read {
             Ok(message) => Ok(Some(message)),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(Violation::of(&error)),
         }
+    }
+
+    /// Whether a pong waits in it for room.
+    pub(super) fn owes(&self) -> bool {
+        self.owes
+    }
+
+    /// Writes the pongs that wait.
+    pub(super) fn pay(&mut self, out: &mut Vec<u8>) {
+        let mut ends = Ends {
+            input: &mut &[][..],
+            cursor: &mut self.cursor,
+            out: Some(out),
+        };
+        self.owes = !answer(&mut self.context, &mut ends);
     }
 
     /// Whether it holds nothing of the WebSocket it has read.
@@ -161,12 +180,17 @@ fn protocol_text(problem: &ProtocolError) -> String {
     first.into_iter().chain(characters).collect()
 }
 
+/// Writes the pongs that the context has; whether there was room for all.
+fn answer(context: &mut WebSocketContext, ends: &mut Ends<'_, '_, '_>) -> bool {
+    // The latest may have had no place behind the others.
+    context.flush(ends).is_ok() && context.flush(ends).is_ok()
+}
+
 /// What the context reads from and writes to.
 struct Ends<'r, 'i, 'o> {
     input: &'r mut &'i [u8],
     cursor: &'r mut FrameCursor,
     out: Option<&'o mut Vec<u8>>,
-    refused: bool,
 }
 
 impl Read for Ends<'_, '_, '_> {
@@ -189,10 +213,7 @@ impl Write for Ends<'_, '_, '_> {
                 out.extend_from_slice(bytes);
                 Ok(bytes.len())
             }
-            None => {
-                self.refused = true;
-                Err(io::ErrorKind::WouldBlock.into())
-            }
+            None => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 use smol::{LocalExecutor, Task};
 use socket2::{Domain, Socket as RawSocket, Type};
 
-use super::*;
+use super::{super::arrivals::FRAMES_PER_TURN, *};
 use crate::engine::{
     limits::WebSocketLimits,
     socket::Socket,
@@ -30,6 +30,8 @@ struct Recorder {
     messages: RefCell<Vec<Vec<u8>>>,
     /// How many messages it takes of those that come at once.
     takes: Cell<Option<usize>>,
+    /// Whether it holds on to each.
+    holds: Cell<bool>,
     drains: Cell<usize>,
     ending: RefCell<Option<Ending>>,
 }
@@ -46,6 +48,9 @@ impl WebSocketService for Recorder {
                 return;
             };
             self.messages.borrow_mut().push(message.bytes().to_vec());
+            if self.holds.get() {
+                messages.hold();
+            }
         }
     }
 
@@ -218,4 +223,101 @@ fn messages_that_the_receiver_leaves_are_lost_and_the_next_ones_come() {
     subject.run_until("all", |subject| count(subject) == 4);
     let messages = subject.service.messages.borrow();
     assert_eq!(*messages, [b"a", b"a", b"b", b"c"]);
+}
+
+/// A client's ping, and what answers it.
+const PING: &[u8] = b"\x89\x81\0\0\0\0p";
+const PONG: &[u8] = b"\x8a\x01p";
+
+/// A client's message, and its close frame with code 1000.
+const MESSAGE: &[u8] = b"\x82\x81\0\0\0\0m";
+const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
+
+impl Subject {
+    /// What has come so far and comes until it ends with `end`.
+    fn read_to(&self, end: &[u8]) -> Vec<u8> {
+        self.other.set_nonblocking(true).unwrap();
+        let all = RefCell::new(Vec::new());
+        self.run_until("what is to come", |subject| {
+            let _ = (&subject.other).read_to_end(&mut all.borrow_mut());
+            all.borrow().ends_with(end)
+        });
+        all.into_inner()
+    }
+
+    fn messages(&self) -> usize {
+        self.service.messages.borrow().len()
+    }
+
+    fn code(&self) -> Option<u16> {
+        Some(self.service.ending.borrow().as_ref()?.code)
+    }
+}
+
+#[test]
+fn a_ping_is_answered_though_nothing_follows_and_the_time_of_the_turn_is_up() {
+    let subject = Subject::open(WebSocketLimits::default(), SYSTEM_BUFFER);
+    (&subject.other).write_all(PING).unwrap();
+    for _ in 0..10 {
+        subject.engine.poll_sockets().unwrap();
+        subject.engine.run_tasks(Some(Instant::now()));
+    }
+    assert_eq!(subject.read_to(PONG), PONG);
+}
+
+#[test]
+fn each_ping_of_a_whole_turn_is_answered() {
+    let subject = Subject::open(WebSocketLimits::default(), SYSTEM_BUFFER);
+    let pings = PING.repeat(FRAMES_PER_TURN);
+    (&subject.other).write_all(&pings).unwrap();
+    subject.other.set_nonblocking(true).unwrap();
+    let pongs = RefCell::new(Vec::new());
+    subject.run_until("all pongs", |subject| {
+        let _ = (&subject.other).read_to_end(&mut pongs.borrow_mut());
+        pongs.borrow().len() == FRAMES_PER_TURN * PONG.len()
+    });
+    assert_eq!(pongs.take(), PONG.repeat(FRAMES_PER_TURN));
+}
+
+#[test]
+fn a_ping_that_comes_while_nothing_can_be_sent_is_answered_when_it_can() {
+    let subject = Subject::open(WebSocketLimits::default(), SYSTEM_BUFFER);
+    subject.fill();
+    (&subject.other)
+        .write_all(&[MESSAGE, PING].concat())
+        .unwrap();
+    subject.run_until("the message", |subject| subject.messages() == 1);
+    assert!(subject.read_to(PONG).len() > 1000);
+}
+
+#[test]
+fn what_came_before_the_connection_broke_is_handed_on_though_that_shows_in_a_write_first() {
+    let mut subject = Subject::open(WebSocketLimits::default(), SYSTEM_BUFFER);
+    (&subject.other)
+        .write_all(&[MESSAGE, MESSAGE, CLOSE].concat())
+        .unwrap();
+    subject.other = UnixStream::pair().unwrap().0;
+    assert_eq!(subject.socket.send(Data::Binary(b"unread")), Sent::Taken);
+    subject.run_until("its end", |subject| subject.code().is_some());
+    assert_eq!((subject.messages(), subject.code()), (2, Some(1000)));
+}
+
+#[test]
+fn a_receiver_that_has_enough_gets_the_rest_of_a_connection_that_has_ended_meanwhile() {
+    let limits = WebSocketLimits {
+        held: 1,
+        ..WebSocketLimits::default()
+    };
+    let mut subject = Subject::open(limits, SYSTEM_BUFFER);
+    subject.service.holds.set(true);
+    let all = [&MESSAGE.repeat(5), CLOSE].concat();
+    (&subject.other).write_all(&all).unwrap();
+    subject.other = UnixStream::pair().unwrap().0;
+    for count in 2..=5 {
+        subject.run_until("a message", |subject| subject.messages() == count);
+        assert_eq!(subject.code(), None);
+        subject.socket.release();
+    }
+    subject.run_until("its end", |subject| subject.code().is_some());
+    assert_eq!(subject.code(), Some(1000));
 }
