@@ -97,6 +97,14 @@ impl Client {
     /// ```
     pub fn new(dialer: Rc<Dialer>) -> Rc<Self> {
         let pool = Pool::new(dialer.engine().clone());
+        let idle = Rc::downgrade(&pool);
+        let spare = move || {
+            idle.upgrade().is_some_and(|idle| {
+                idle.drop_oldest();
+                true
+            })
+        };
+        dialer.engine().connections().spares(spare);
         Rc::new(Self { dialer, pool })
     }
 
@@ -184,9 +192,6 @@ impl Client {
     ) -> Result<Transport, ClientError> {
         let begin = Instant::now();
         let until = due.min(deadline_after(begin, timeouts.connect));
-        if self.engine().connections().is_full() {
-            self.pool.drop_oldest();
-        }
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.dialer.dial(destination, left).await {

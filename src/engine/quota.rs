@@ -7,7 +7,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use event_listener::Event;
 
@@ -24,7 +27,11 @@ pub struct Quota {
     limit: Cell<usize>,
     used: Cell<usize>,
     changed: Event,
+    spares: RefCell<Vec<Box<Spare>>>,
 }
+
+/// Ends one that nobody uses now, if there is one; false once it can't any more.
+type Spare = dyn Fn() -> bool;
 
 /// The right to one of them, until it is dropped.
 pub(crate) struct Permit(Rc<Quota>);
@@ -36,6 +43,7 @@ impl Default for Quota {
             limit: Cell::new(usize::MAX),
             used: Cell::new(0),
             changed: Event::new(),
+            spares: RefCell::default(),
         }
     }
 }
@@ -91,8 +99,20 @@ impl Quota {
     /// Waits until one more may come.
     pub(crate) async fn room(&self) {
         while self.is_full() {
-            self.changed.listen().await;
+            self.spare();
+            if self.is_full() {
+                self.changed.listen().await;
+            }
         }
+    }
+
+    /// From now on `spare` is asked when somebody waits for room.
+    pub(crate) fn spares(&self, spare: impl Fn() -> bool + 'static) {
+        self.spares.borrow_mut().push(Box::new(spare));
+    }
+
+    fn spare(&self) {
+        self.spares.borrow_mut().retain(|spare| spare());
     }
 
     fn wake(&self) {

@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     rc::Rc,
+    thread,
     time::Duration,
 };
 
@@ -131,6 +132,47 @@ try(server.serve, { hostname = "secret.example", port = 8080, handler = function
             "listening on secret.example:8080 is not allowed"
         ]
     );
+}
+
+#[test]
+fn connections_that_are_kept_for_later_make_room_for_clients_and_websockets() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream_port = upstream.local_addr().unwrap().port();
+    let answering = thread::spawn(move || {
+        let (mut stream, _) = upstream.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]).unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(answer).unwrap();
+        stream
+    });
+    let (runtime, notes) = noting_within(
+        |limits| limits.connections = Some(1),
+        &format!(
+            r#"
+local note = require("@test/note") :: any
+local client, server = require("@lute/net/client"), require("@lute/net/server")
+client.request("http://127.0.0.1:{upstream_port}/")
+local running = server.serve({{ port = 0, handler = function() return "served" end }})
+note(tostring(running.port))"#
+        ),
+    );
+    wait_until("the port", || {
+        runtime.step(Duration::from_millis(1)).unwrap();
+        !notes.borrow().is_empty()
+    });
+    let _kept = answering.join().unwrap();
+    let port: u16 = notes.borrow()[0].parse().unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    let mut answer = Vec::new();
+    wait_until("an answer", || {
+        runtime.step(Duration::from_millis(1)).unwrap();
+        let _ = stream.read_to_end(&mut answer);
+        answer.ends_with(b"served")
+    });
 }
 
 #[test]
