@@ -157,6 +157,13 @@ unsafe extern "C-unwind" fn dispatch(state: *mut lua_State) -> c_int {
         ffi::lua_pushnumber(worker, call.number as f64);
         ffi::lua_xpush(state, worker, REQUEST);
         match ffi::lua_resume_(worker, state, 2) {
+            // Nothing that a script does is known to bring this about, but there would be nothing to take from the stack.
+            ffi::LUA_OK if ffi::lua_gettop(worker) != handling::ANSWER => {
+                ffi::lua_settop(worker, 0);
+                keep_worker(state);
+                ffi::lua_pushnil(state);
+                1
+            }
             ffi::LUA_OK => {
                 ffi::lua_xmove(worker, state, handling::ANSWER);
                 keep_worker(state);
