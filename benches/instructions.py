@@ -4,37 +4,40 @@
     python3 benches/instructions.py [PATH of lute-net] [HANDLER of scripts/server.luau]
     python3 benches/instructions.py [PATH of lute-net] echo BYTES AT_ONCE
     python3 benches/instructions.py [PATH of lute-net] client AT_ONCE
+    … --connections N    so many connections, each asked before the first answer is read (default: 1)
+    … --functions N      also the N functions that run most of them
 
-A count does not change with what else the machine does, so two builds can be compared where times are too noisy. One
-connection, one request at a time: the loop's own share (one wait for one request) is at its largest. `echo` has WebSocket
+A count does not change with what else the machine does, so two builds can be compared where times are too noisy. With one
+connection and one request at a time the loop's own share (one wait for one request) is at its largest. `echo` has WebSocket
 messages come back, so many at once. `client` is the other side: requests of `client.request`, so many at once.
 """
 
+import argparse
+import collections
 import re
 import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BINARY = sys.argv[1] if len(sys.argv) > 1 else str(HERE.parent / "target/release/lute-net")
-HANDLER = sys.argv[2] if len(sys.argv) > 2 else "hello"
 
 
 class Requests:
     """One request after the other, to a handler."""
 
-    name, unit, at_once = HANDLER, "request", 1
+    unit, at_once = "request", 1
     few, many = 2000, 8000
-    script = ["scripts/server.luau", HANDLER]
     bytes = (
         b"GET /?name=World HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Greeting: Hello\r\nUser-Agent: count/1\r\n\r\n"
     )
+
+    def __init__(self, handler):
+        self.name, self.script = handler, ["scripts/server.luau", handler]
 
     def begin(self, connection):
         pass
@@ -101,7 +104,7 @@ class Client:
 
     def command(self, count):
         url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/"
-        return [BINARY, str(HERE / "scripts/requests.luau"), url, str(count), str(self.at_once)]
+        return [options.path, str(HERE / "scripts/requests.luau"), url, str(count), str(self.at_once)]
 
 
 def piece_of(connection):
@@ -127,49 +130,67 @@ def free_port():
 
 
 def counted(load, count):
-    return counted_client(load, count) if HANDLER == "client" else counted_server(load, count)
-
-
-def counted_client(load, count):
+    """The instructions of so many, in all and by function."""
     with tempfile.NamedTemporaryFile() as out:
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out.name}"]
-        command += load.command(count)
-        ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    return instructions(ended.stderr)
+        if isinstance(load, Client):
+            subprocess.run(command + load.command(count), capture_output=True, check=True)
+        else:
+            run_server(command, load, count)
+        return by_function(out.name)
 
 
-def counted_server(load, count):
+def run_server(command, load, count):
     port = free_port()
     script, name = load.script
-    with tempfile.NamedTemporaryFile() as out:
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out.name}", BINARY]
-        command += [str(HERE / script), str(port), name]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        connection = connect(port)
+    command = command + [options.path, str(HERE / script), str(port), name]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    connections = [connect(port) for _ in range(options.connections)]
+    for connection in connections:
         load.begin(connection)
-        for _ in range(count // load.at_once):
+    for _ in range(count // load.at_once // len(connections)):
+        for connection in connections:
             connection.sendall(load.bytes)
+        for connection in connections:
             load.take(connection)
+    for connection in connections:
         connection.close()
-        process.send_signal(signal.SIGINT)
-        report = process.communicate()[1].decode()
-    return instructions(report)
+    process.send_signal(signal.SIGINT)
+    process.wait()
 
 
-def instructions(report):
-    return int(re.search(r"Collected : (\d+)", report).group(1))
+def by_function(file):
+    command = ["callgrind_annotate", "--threshold=100", "--auto=no", "--show-percs=no", file]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    counts = collections.Counter()
+    for count, name in re.findall(r"^ *([\d,]+)  \S*?:(.+?)(?: \[.*\])?$", report, re.MULTILINE):
+        # A function that was inlined in several files is listed with each.
+        counts[name] += int(count.replace(",", ""))
+    counts["PROGRAM TOTALS"] = int(re.search(r"([\d,]+)  PROGRAM TOTALS", report).group(1).replace(",", ""))
+    return counts
 
 
 def chosen():
-    match HANDLER:
+    match options.load:
         case "echo":
-            return Echoes(int(sys.argv[3]), int(sys.argv[4]))
+            return Echoes(*options.numbers)
         case "client":
-            return Client(int(sys.argv[3]))
-        case _:
-            return Requests()
+            return Client(*options.numbers)
+        case handler:
+            return Requests(handler)
 
+
+arguments = argparse.ArgumentParser(usage=__doc__)
+arguments.add_argument("path", nargs="?", default=str(HERE.parent / "target/release/lute-net"))
+arguments.add_argument("load", nargs="?", default="hello")
+arguments.add_argument("numbers", nargs="*", type=int)
+arguments.add_argument("--connections", type=int, default=1)
+arguments.add_argument("--functions", type=int, default=0)
+options = arguments.parse_args()
 
 load = chosen()
-each = (counted(load, load.many) - counted(load, load.few)) / (load.many - load.few)
-print(f"{load.name}: {each:.0f} instructions a {load.unit}")
+few, many = counted(load, load.few), counted(load, load.many)
+each = {name: (many[name] - few[name]) / (load.many - load.few) for name in many}
+print(f"{load.name}: {each.pop('PROGRAM TOTALS'):.0f} instructions a {load.unit}")
+for name in sorted(each, key=each.get, reverse=True)[: options.functions]:
+    print(f"{each[name]:8.0f}  {name}")

@@ -7,12 +7,12 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use mlua::prelude::{LuaFunction, LuaTable, LuaValue};
+use mlua::prelude::{LuaResult, LuaTable, LuaValue};
 
 use super::{
     Script,
     encoding::{PlainAnswer, take_source, write_answer},
-    raw_vm::{self, Called, Part},
+    raw_vm::{Called, Part},
     scheduler::Delivery,
 };
 use crate::engine::{
@@ -31,6 +31,8 @@ pub struct Exchanges {
     current: Cell<u64>,
     /// The WebSocket that its client asks for.
     handshake: RefCell<Option<ClientHandshake>>,
+    /// What its handler has answered, if that is not written.
+    answered: RefCell<Option<HandlerAnswer>>,
     /// The answer that makes it one.
     upgraded: RefCell<Option<(Vec<u8>, Box<Upgrade>)>>,
 }
@@ -40,6 +42,8 @@ struct Exchange {
     shape: Shape,
     shape_once_read: Shape,
     handshake: Option<ClientHandshake>,
+    /// The worker in which its handler waits.
+    worker: Option<u64>,
     answer: Option<Answer>,
     connection: Option<Waker>,
     client_ended: bool,
@@ -60,12 +64,11 @@ struct BodyPipe {
 }
 
 impl Exchanges {
-    /// Whether the client of an exchange has ended its side, or is gone altogether.
-    pub fn is_client_gone(&self, number: u64) -> bool {
-        self.open
-            .borrow()
-            .get(&number)
-            .is_none_or(|exchange| exchange.client_ended)
+    /// Whether the client of an exchange that is not over has ended its side.
+    pub fn has_client_ended(&self, number: u64) -> bool {
+        let open = self.open.borrow();
+        open.get(&number)
+            .is_some_and(|exchange| exchange.client_ended)
     }
 
     /// The WebSocket that the client of an exchange asks for, while it has no answer.
@@ -113,6 +116,11 @@ impl Exchanges {
         self.upgraded.take()
     }
 
+    /// Takes the answer of the handler that is called.
+    pub fn answered(&self, answer: HandlerAnswer) {
+        self.answered.replace(Some(answer));
+    }
+
     /// Takes a handler's late answer. When its client is gone, the function that would have made its body learns that.
     pub fn answer(&self, script: &Script, number: u64, answer: HandlerAnswer) {
         let exchanges = self.open.borrow();
@@ -137,6 +145,7 @@ impl Exchanges {
         };
         if let Some(exchange) = self.open.borrow_mut().get_mut(&number) {
             exchange.answer = Some(Answer { bytes, rest });
+            exchange.worker = None;
             exchange.connection.take().into_iter().for_each(Waker::wake);
         }
     }
@@ -179,11 +188,12 @@ impl Exchanges {
     }
 
     /// Keeps an exchange until it is over.
-    fn keep(&self, number: u64, request: &Request<'_>) {
+    fn keep(&self, number: u64, request: &Request<'_>, worker: Option<u64>) {
         let make = || Exchange {
             shape: request.shape,
             shape_once_read: request.shape_once_read,
             handshake: None,
+            worker: None,
             answer: None,
             connection: None,
             client_ended: false,
@@ -196,15 +206,15 @@ impl Exchanges {
         let mut open = self.open.borrow_mut();
         let exchange = open.entry(number).or_insert_with(make);
         exchange.handshake = self.handshake.take();
+        exchange.worker = worker;
     }
 
-    fn remove(&self, number: u64) -> bool {
-        let exchange = self.open.borrow_mut().remove(&number);
-        let existed = exchange.is_some();
+    /// Whether there was one, and if so the worker in which its handler waits.
+    fn remove(&self, number: u64) -> Option<Option<u64>> {
+        let exchange = self.open.borrow_mut().remove(&number)?;
         // Readers learn that nothing more comes.
-        let readers = exchange.map(|exchange| exchange.body.readers);
-        readers.into_iter().flatten().for_each(Waker::wake);
-        existed
+        exchange.body.readers.into_iter().for_each(Waker::wake);
+        Some(exchange.worker)
     }
 }
 
@@ -234,14 +244,38 @@ impl HandlerAnswer {
 /// A script's handler.
 pub struct LuauService {
     script: Weak<Script>,
-    /// Made by [`raw_vm::dispatcher`].
-    dispatch: LuaFunction,
+    /// What belongs to its server in Luau, which keeps that at its place for as long as this is there.
+    _parts: LuaTable,
+    place: i32,
 }
 
 impl LuauService {
-    /// The service whose requests go to `dispatch`.
-    pub fn new(script: Weak<Script>, dispatch: LuaFunction) -> Self {
-        Self { script, dispatch }
+    /// The service for the handler that `luau/server.luau` knows by this place.
+    pub fn new(script: Weak<Script>, parts: LuaTable, place: i32) -> Self {
+        Self {
+            script,
+            _parts: parts,
+            place,
+        }
+    }
+}
+
+impl Script {
+    /// Calls the handler at `place`; see [`raw_vm::Handlers::call`].
+    fn call_handler(
+        &self,
+        place: i32,
+        number: u64,
+        request: &Request<'_>,
+        write: &mut dyn FnMut(Part<'_>) -> bool,
+    ) -> LuaResult<Called> {
+        let server = self.luau.get().and_then(|luau| luau.modules.server());
+        let Some(server) = server else {
+            return Ok(Called::Failed);
+        };
+        let _turn = self.interrupt.turn();
+        let (lua, handlers) = (self.lua()?, &server.handlers);
+        handlers.call(&lua, place, number, request, write)
     }
 }
 
@@ -253,20 +287,20 @@ impl Service for LuauService {
         let number = script.next_number();
         let streamed = matches!(request.body, RequestBody::Streamed);
         if streamed {
-            script.exchanges.keep(number, request);
+            script.exchanges.keep(number, request, None);
         }
         script.exchanges.begin(number, request);
         let answered_before = out.len();
         let mut plain = PlainAnswer::into(out, request.shape, script.engine.clock());
         let called = {
-            let _turn = script.interrupt.turn();
             let mut write = |part: Part<'_>| plain.write(part);
-            raw_vm::call_handler(&self.dispatch, number, request, &mut write)
+            script.call_handler(self.place, number, request, &mut write)
         };
+        let answered = script.exchanges.answered.take();
         let mut rest = plain.end();
         if let Some((bytes, upgrade)) = script.exchanges.end_call() {
             // What else the handler has answered goes nowhere.
-            if let Ok(Called::Answered(answer)) = &called {
+            if let Some(answer) = &answered {
                 drop(take_source(&script, answer));
             }
             out.truncate(answered_before);
@@ -276,10 +310,10 @@ impl Service for LuauService {
         }
         let answer = match called {
             Ok(Called::Written) => None,
-            Ok(Called::Answered(answer)) => Some(answer),
+            Ok(Called::Answered) => Some(answered.unwrap_or_else(HandlerAnswer::failed)),
             Ok(Called::Failed) => Some(HandlerAnswer::failed()),
-            Ok(Called::Later) => {
-                script.exchanges.keep(number, request);
+            Ok(Called::Later(worker)) => {
+                script.exchanges.keep(number, request, Some(worker));
                 return Reply::Later(number);
             }
             Err(error) => {
@@ -291,7 +325,7 @@ impl Service for LuauService {
             rest = write_answer(&script, number, request.shape, answer, out);
         }
         if let Rest::Body(streamed) = rest {
-            script.exchanges.keep(number, request);
+            script.exchanges.keep(number, request, None);
             return Reply::Streamed(number, streamed);
         }
         if streamed {
@@ -329,8 +363,8 @@ impl Service for LuauService {
         let Some(script) = self.script.upgrade() else {
             return;
         };
-        if script.exchanges.remove(number) {
-            script.exchange_gone(number);
+        if let Some(worker) = script.exchanges.remove(number) {
+            script.exchange_gone(number, worker);
         }
     }
 

@@ -37,6 +37,8 @@ pub struct ServerFunctions {
     pub gone: LuaFunction,
     /// What a handler returned can't be sent.
     pub unsendable: LuaFunction,
+    /// What requests go to.
+    pub handlers: raw_vm::Handlers,
 }
 
 /// `luau/bodies.luau`, and the functions in it that Rust calls.
@@ -53,8 +55,8 @@ pub struct BodyFunctions {
 pub struct WebSocketFunctions {
     /// A WebSocket is open.
     pub opened: LuaFunction,
-    /// Messages came; see [`raw_vm::deliver`].
-    pub deliver: LuaFunction,
+    /// What messages go to.
+    pub receiver: raw_vm::Receiver,
     /// What was queued is sent.
     pub drained: LuaFunction,
     /// A WebSocket is over.
@@ -245,6 +247,7 @@ impl Modules {
             endpoint: server.get("endpoint")?,
             gone: server.get("gone")?,
             unsendable: server.get("unsendable")?,
+            handlers: raw_vm::Handlers::new(lua, &server.get("handlers")?, &self.scheduler)?,
         });
         self.keep("@lute/net/server", server.get("module")?);
         Ok(())
@@ -263,7 +266,11 @@ impl Modules {
             let _ = self.websockets.set(WebSocketModule {
                 functions: WebSocketFunctions {
                     opened: shared.get("opened")?,
-                    deliver: raw_vm::receiver(lua, &shared.get("delivery")?)?,
+                    receiver: raw_vm::Receiver::new(
+                        lua,
+                        &shared.get("receiver")?,
+                        &self.scheduler,
+                    )?,
                     drained: shared.get("drained")?,
                     closed: shared.get("closed")?,
                     abandoned: shared.get("abandoned")?,

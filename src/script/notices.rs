@@ -9,10 +9,14 @@ use super::{
 };
 
 impl Script {
-    /// The client of an exchange is gone; its handler may be collected if it waits for nothing.
-    pub(super) fn exchange_gone(&self, exchange: u64) {
+    /// The client of an exchange is gone; its handler, which waits in this worker if it does, may be collected if that is for
+    /// nothing.
+    pub(super) fn exchange_gone(&self, exchange: u64, worker: Option<u64>) {
         let gone = self.call_luau(Modules::server, |server| {
-            beyond_the_limit(&self.lua()?, || server.gone.call(exchange))
+            if let Some(worker) = worker {
+                server.handlers.give_up(worker);
+            }
+            beyond_the_limit(&self.lua()?, || server.gone.call((exchange, worker)))
         });
         self.report_unless_fine(gone);
     }

@@ -47,14 +47,15 @@ use std::{
 };
 
 use mlua::{
+    IntoLuaMulti,
     ffi::{self, lua_State},
     prelude::{Lua, LuaFunction, LuaMultiValue, LuaResult, LuaTable, LuaValue},
 };
 
 pub use self::{
-    dispatch::{Called, Part, call_handler, dispatcher},
+    dispatch::{Called, Handlers, Part},
     fields::{query_list, request_index},
-    messages::{deliver, receiver},
+    messages::{Receiver, Source},
     request::{PlainRequest, request_starter},
     response::{Received, Responses},
     sending::sender,
@@ -89,14 +90,13 @@ impl Function {
     }
 }
 
-/// A function of the VM's. Its upvalues are those of `parts` with these names, then the names of `fields`, then nil.
-fn closure(
+/// The values of `parts` with these names, then the names of `fields`.
+fn upvalues(
     lua: &Lua,
     parts: &LuaTable,
     names: &[&str],
     fields: &[&CStr],
-    function: Function,
-) -> LuaResult<LuaFunction> {
+) -> LuaResult<LuaMultiValue> {
     let mut upvalues = LuaMultiValue::new();
     for name in names {
         upvalues.push_back(parts.get(*name)?);
@@ -104,11 +104,43 @@ fn closure(
     for name in fields {
         upvalues.push_back(LuaValue::String(lua.create_string(name.to_bytes())?));
     }
+    Ok(upvalues)
+}
+
+/// A function of the VM's with [`upvalues`], then nil.
+fn closure(
+    lua: &Lua,
+    parts: &LuaTable,
+    names: &[&str],
+    fields: &[&CStr],
+    function: Function,
+) -> LuaResult<LuaFunction> {
+    let mut upvalues = upvalues(lua, parts, names, fields)?;
     upvalues.push_back(LuaValue::Nil);
     let count = upvalues.len() as c_int;
     // SAFETY: the closure takes all values on the stack as its upvalues and leaves itself.
     unsafe {
         lua.exec_raw(upvalues, move |state| {
+            let name = function.name.as_ptr();
+            ffi::lua_pushcclosurek(state, function.function, name, count, function.continuation);
+        })
+    }
+}
+
+/// A function of the VM's that owns `owned`: its first upvalue, before `upvalues`, is a userdata of `Some` of it.
+fn owner<T: 'static>(
+    lua: &Lua,
+    owned: T,
+    upvalues: impl IntoLuaMulti,
+    function: Function,
+) -> LuaResult<LuaFunction> {
+    // SAFETY: the closure takes the values on the stack as its upvalues and leaves itself. The userdata owns the value and drops
+    // it, which must not use the VM; the VM aligns it to 16 bytes. It is empty while the VM may still fail to make it.
+    unsafe {
+        lua.exec_raw(upvalues, move |state| {
+            let count = ffi::lua_gettop(state) + 1;
+            *ffi::lua_newuserdata_t(state, None) = Some(owned);
+            ffi::lua_insert(state, 1);
             let name = function.name.as_ptr();
             ffi::lua_pushcclosurek(state, function.function, name, count, function.continuation);
         })

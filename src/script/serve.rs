@@ -51,18 +51,14 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
         })?,
     )?;
     native.set("queries", raw_vm::query_list(lua)?)?;
-    native.set(
-        "dispatcher",
-        lua.create_function(|lua, parts: LuaTable| raw_vm::dispatcher(lua, &parts))?,
-    )?;
-
     bind.set("resolve", |script, (hostname, port): (LuaString, u16)| {
         Ok(resolve(script, hostname.to_string_lossy(), port))
     })?;
     bind.set(
         "listen",
-        |script, (config, dispatch): (LuaTable, LuaFunction)| {
-            Ok(match listen(script, &config, dispatch)? {
+        |script, (config, parts, place): (LuaTable, LuaTable, i32)| {
+            let service = LuauService::new(Rc::downgrade(script), parts, place);
+            Ok(match listen(script, &config, service)? {
                 Ok((number, port)) => (Some(number), LuaValue::Integer(port.into())),
                 Err(problem) => (
                     None,
@@ -81,22 +77,43 @@ pub fn natives(lua: &Lua, script: &Rc<Script>) -> LuaResult<LuaTable> {
     bind.set(
         "answer",
         |script,
-         (number, status, body, headers): (u64, Option<i64>, LuaValue, Option<LuaTable>)| {
-            script.exchanges.answer(
-                script,
-                number,
-                HandlerAnswer {
-                    status,
-                    body,
-                    headers,
-                    request: None,
-                },
-            );
+         (number, status, body, headers, request): (
+            u64,
+            Option<i64>,
+            LuaValue,
+            Option<LuaTable>,
+            Option<LuaTable>,
+        )| {
+            let answer = HandlerAnswer {
+                status,
+                body,
+                headers,
+                request,
+            };
+            script.exchanges.answer(script, number, answer);
+            Ok(())
+        },
+    )?;
+    bind.set(
+        "answered",
+        |script,
+         (status, body, headers, request): (
+            Option<i64>,
+            LuaValue,
+            Option<LuaTable>,
+            Option<LuaTable>,
+        )| {
+            script.exchanges.answered(HandlerAnswer {
+                status,
+                body,
+                headers,
+                request,
+            });
             Ok(())
         },
     )?;
     bind.set("closed", |script, number: u64| {
-        Ok(script.exchanges.is_client_gone(number))
+        Ok(script.exchanges.has_client_ended(number))
     })?;
     bind.set("read", |script, number: u64| {
         let reading = Exchanges::read_body(Rc::downgrade(script), number);
@@ -137,7 +154,7 @@ fn resolve(script: &Script, hostname: String, port: u16) -> u64 {
 fn listen(
     script: &Rc<Script>,
     config: &LuaTable,
-    dispatch: LuaFunction,
+    service: LuauService,
 ) -> LuaResult<Result<(u64, u16), String>> {
     let port: u16 = config.get("port")?;
     let shared = script.servers.ports() == Ports::Shared;
@@ -191,8 +208,7 @@ fn listen(
         .get::<Option<LuaTable>>("websocket")?
         .map(|config| config::websockets(script, &config, options.limits.timeouts.write))
         .transpose()?;
-    let service = Rc::new(LuauService::new(Rc::downgrade(script), dispatch));
-    let server = match Server::listen(&script.engine, &at, options, service) {
+    let server = match Server::listen(&script.engine, &at, options, Rc::new(service)) {
         Ok(server) => Rc::new(server),
         Err(error) => return Ok(Err(listen_problem(&at, port, &error))),
     };

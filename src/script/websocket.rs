@@ -13,9 +13,10 @@ use std::{
 
 use event_listener::Event;
 use mlua::prelude::LuaResult;
+use slab::Slab;
 
 pub use self::outgoing::{Current, Outlet};
-use super::{Script, memory::beyond_the_limit, modules::WebSocketFunctions, raw_vm};
+use super::{Script, memory::beyond_the_limit, modules::WebSocketFunctions, raw_vm::Source};
 use crate::engine::{
     numbered::Numbered,
     websocket::{Ending, Incoming, Role, WebSocket, WebSocketService, frames, topics::Topics},
@@ -25,11 +26,14 @@ use crate::engine::{
 #[derive(Default)]
 pub struct Sockets {
     open: RefCell<Numbered<Rc<OpenSocket>>>,
+    places: RefCell<Slab<()>>,
     current: Rc<Current>,
 }
 
-struct OpenSocket {
+pub(super) struct OpenSocket {
     socket: Rc<WebSocket>,
+    /// Where Luau has its table and its callback, which are looked for with each read: small, and used again.
+    place: usize,
     topics: Rc<Topics>,
     /// Messages that waited for a script to take them, so far.
     arrivals: Cell<u64>,
@@ -45,19 +49,28 @@ impl Sockets {
     /// Forgets all.
     pub fn clear(&self) {
         self.open.take();
+        self.places.take();
     }
 
     /// From now on `socket` can be used; the topics are those that it can subscribe to.
-    pub fn add(&self, socket: &Rc<WebSocket>, topics: &Rc<Topics>) {
+    pub(super) fn add(&self, socket: &Rc<WebSocket>, topics: &Rc<Topics>) -> Rc<OpenSocket> {
         let mut open = self.open.borrow_mut();
-        open.entry(socket.number()).or_insert_with(|| {
+        let open = open.entry(socket.number()).or_insert_with(|| {
             Rc::new(OpenSocket {
                 socket: socket.clone(),
+                place: self.places.borrow_mut().insert(()),
                 topics: topics.clone(),
                 arrivals: Cell::new(0),
                 receivers: Event::new(),
             })
         });
+        open.clone()
+    }
+
+    fn remove(&self, number: u64) -> Option<Rc<OpenSocket>> {
+        let open = self.open.borrow_mut().remove(&number)?;
+        self.places.borrow_mut().try_remove(open.place);
+        Some(open)
     }
 
     /// The open one of this number.
@@ -122,21 +135,32 @@ impl LuauWebSockets {
 
 impl WebSocketService for LuauWebSockets {
     fn opened(&self, socket: &Rc<WebSocket>) {
-        self.call(|script, functions| {
-            script.sockets.add(socket, &self.topics);
-            functions
-                .opened
-                .call::<()>((socket.number(), socket.remote().to_string()))
+        let told = self.call(|script, functions| {
+            let open = script.sockets.add(socket, &self.topics);
+            let (number, remote) = (socket.number(), socket.remote().to_string());
+            functions.opened.call::<()>((number, open.place, remote))
         });
+        if told.is_none() {
+            socket.close(frames::INTERNAL_ERROR, "");
+        }
     }
 
     fn received(&self, number: u64, messages: &mut dyn Incoming) {
         let mut kept = 0;
         let delivered = self.call(|script, functions| {
+            let Some(open) = script.sockets.get(number) else {
+                return Ok(());
+            };
             let current = &script.sockets.current;
-            let _until_handed_on = current.set(script.sockets.get(number));
-            let (interrupt, deliver) = (&script.interrupt, &functions.deliver);
-            let (count, delivered) = raw_vm::deliver(deliver, number, messages, interrupt, current);
+            let from = Source {
+                number,
+                place: open.place,
+                interrupt: &script.interrupt,
+                current,
+            };
+            let _until_handed_on = current.set(open);
+            let receiver = &functions.receiver;
+            let (count, delivered) = receiver.deliver(&script.lua()?, &from, messages);
             kept = count;
             delivered
         });
@@ -159,17 +183,17 @@ impl WebSocketService for LuauWebSockets {
     }
 
     fn closed(&self, number: u64, ending: &Ending) {
-        let tell = |functions: &WebSocketFunctions, dropped: bool| {
-            let (reason, problem) = (ending.reason.as_str(), ending.problem.as_deref());
-            functions
-                .closed
-                .call::<()>((number, ending.code, reason, problem, dropped))
-        };
         self.call(|script, functions| {
-            let open = script.sockets.open.borrow_mut().remove(&number);
-            let called = tell(functions, ending.dropped).or_else(|_| {
+            let open = script.sockets.remove(number);
+            let place = open.as_ref().map(|open| open.place);
+            let tell = |dropped: bool| {
+                let (reason, problem) = (ending.reason.as_str(), ending.problem.as_deref());
+                let told = (number, place, ending.code, reason, problem, dropped);
+                functions.closed.call::<()>(told)
+            };
+            let called = tell(ending.dropped).or_else(|_| {
                 // Those who wait for it must not wait for ever; the callbacks are queued.
-                beyond_the_limit(&script.lua()?, || tell(functions, true))
+                beyond_the_limit(&script.lua()?, || tell(true))
             });
             if let Some(open) = open {
                 open.wake_receivers();

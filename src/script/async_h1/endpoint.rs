@@ -44,10 +44,10 @@ impl Endpoint {
     /// When the VM has no memory left.
     pub fn new(script: &Rc<Script>, handler: &LuaFunction) -> LuaResult<Self> {
         let lua = script.lua()?;
-        let dispatch = script.server_functions(&lua)?.endpoint.call(handler)?;
+        let (parts, place) = script.server_functions(&lua)?.endpoint.call(handler)?;
         Ok(Self {
             script: Rc::downgrade(script),
-            service: Rc::new(LuauService::new(Rc::downgrade(script), dispatch)),
+            service: Rc::new(LuauService::new(Rc::downgrade(script), parts, place)),
         })
     }
 

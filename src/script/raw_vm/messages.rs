@@ -1,258 +1,264 @@
-//! The messages that a WebSocket has read, each from its bytes to a script's callback: all of one read in one call of the VM.
+//! The messages that a WebSocket has read, each from its bytes to a script's callback.
+//!
+//! Rust resumes a worker with a WebSocket's number: it calls the callback with one message after the other, and yields when there
+//! are no more. A callback that waits keeps its coroutine, and another one goes on.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::{ffi::c_int, rc::Rc};
 
 use mlua::{
-    LightUserData,
     ffi::{self, lua_State},
-    prelude::{Lua, LuaFunction, LuaResult, LuaTable},
+    prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable},
 };
 
-use super::super::{interrupt::Interrupt, websocket::Current};
+use super::super::{interrupt::Interrupt, memory::beyond_the_limit, websocket::Current};
 use super::{
-    Function, closure, push,
-    workers::{Idle, Known, YIELDS},
+    Function, push,
+    workers::{Workers, YIELDS, upvalue, waited_function},
 };
 use crate::engine::websocket::{Data, Incoming};
 
-/// What [`receiver`] takes from its table, in the order of `receive`'s upvalues, which begin at 1. It adds `run`.
-const PARTS: [&str; 7] = [
-    "sockets", "run", "workers", "keep", "waits", "failed", "seen",
-];
-const SOCKETS: c_int = ffi::lua_upvalueindex(1);
-const RUN: c_int = ffi::lua_upvalueindex(2);
-const KEEP: c_int = ffi::lua_upvalueindex(4);
-const WAITS: c_int = ffi::lua_upvalueindex(5);
-const FAILED: c_int = ffi::lua_upvalueindex(6);
+/// What [`Receiver::new`] takes from its table, in the order of `work`'s upvalues.
+const PARTS: [&str; 5] = ["tables", "callbacks", "keep", "release", "forget"];
+const TABLES: c_int = upvalue(0);
+const CALLBACKS: c_int = upvalue(1);
+const KEEP: c_int = upvalue(2);
+const RELEASE: c_int = upvalue(3);
+const FORGET: c_int = upvalue(4);
 
-/// Where a WebSocket's table has its callbacks, and those the one for messages: the upvalues after the parts.
-const FIELDS: [&CStr; 2] = [c"__callbacks", c"message"];
-const CALLBACKS: c_int = ffi::lua_upvalueindex(8);
-const MESSAGE: c_int = ffi::lua_upvalueindex(9);
+/// Where a worker's stack has its number, the WebSocket's table and its callback.
+const NUMBER: c_int = 1;
+const SOCKET: c_int = 2;
+const CALLBACK: c_int = 3;
 
-/// The last upvalue.
-const IDLE: Idle = Idle(ffi::lua_upvalueindex(10));
+/// Calls a script's callbacks for messages.
+pub struct Receiver {
+    workers: Rc<Workers>,
+    /// Makes a worker of `work`.
+    create: LuaFunction,
+    work: LuaFunction,
+    /// See [`waited_function`].
+    waited: LuaFunction,
+    /// Reports a callback that has failed.
+    failed: LuaFunction,
+    /// Takes note of a worker that is over.
+    forget: LuaFunction,
+}
 
-const KNOWN: Known = Known {
-    workers: ffi::lua_upvalueindex(3),
-    seen: ffi::lua_upvalueindex(7),
-};
+/// The WebSocket that messages come from.
+pub struct Source<'s> {
+    /// Its number.
+    pub number: u64,
+    /// Its place in the arrays of `luau/websocket.luau`, from 0.
+    pub place: usize,
+    /// What stops callbacks that run for too long.
+    pub interrupt: &'s Interrupt,
+    /// Whose messages are handed on: this one's.
+    pub current: &'s Current,
+}
 
-/// Where the stack of `receive` has the WebSocket's table, its callback, which is nil where it has none, and the coroutine.
-const SOCKET: c_int = 1;
-const CALLBACK: c_int = 2;
-const WORKER: c_int = 3;
-
-/// What `run` takes from the same table.
-const RUN_PARTS: [&str; 3] = ["workers", "seen", "release"];
-const RUN_KNOWN: Known = Known {
-    workers: ffi::lua_upvalueindex(1),
-    seen: ffi::lua_upvalueindex(2),
-};
-const RELEASE: c_int = ffi::lua_upvalueindex(3);
-
-/// A call on its way through the VM.
+/// What one read has brought, while it is handed on.
 struct Call<'c> {
-    number: u64,
+    from: &'c Source<'c>,
     messages: &'c mut dyn Incoming,
-    interrupt: &'c Interrupt,
-    current: &'c Current,
     /// Messages that nobody has taken yet.
     kept: u64,
-    /// There are no more messages.
-    ended: bool,
     /// A callback was called, and has not returned.
     calls: bool,
+    /// There are no more messages.
+    ended: bool,
+    /// The worker can be resumed again.
+    rests: bool,
 }
 
-/// Has `deliver`, which [`receiver`] made, hand on what came over a WebSocket, the `current` one; how many messages were put
-/// aside for whoever asks for them. `messages` must not use the VM.
-///
-/// # Errors
-/// When the VM has no memory left; the messages that were not taken are lost.
-pub fn deliver(
-    deliver: &LuaFunction,
-    number: u64,
-    messages: &mut dyn Incoming,
-    interrupt: &Interrupt,
-    current: &Current,
-) -> (u64, LuaResult<()>) {
-    let mut call = Call {
-        number,
-        messages,
-        interrupt,
-        current,
-        kept: 0,
-        ended: false,
-        calls: false,
-    };
-    let pointer = LightUserData((&raw mut call).cast::<c_void>());
-    let delivered = deliver.call(pointer);
-    (call.kept, delivered)
-}
-
-/// The function for [`deliver`]. `parts` is made by `luau/websocket.luau`, which says what is in it.
-///
-/// # Errors
-/// When the VM has no memory left.
-pub fn receiver(lua: &Lua, parts: &LuaTable) -> LuaResult<LuaFunction> {
-    let run = Function::new(c"run", run).continued_by(waited);
-    parts.set("run", closure(lua, parts, &RUN_PARTS, &[], run)?)?;
-    let receive = Function::new(c"receive", receive);
-    closure(lua, parts, &PARTS, &FIELDS, receive)
-}
-
-/// `receive(call)`.
-unsafe extern "C-unwind" fn receive(state: *mut lua_State) -> c_int {
-    // SAFETY: as the module says. At most 9 places are used. A light userdata comes from `deliver` alone, whose call outlives
-    // this function: Luau can't make one, and no script ever sees this one. `run` has it too while it runs, so that no
-    // reference to it is held meanwhile.
-    unsafe {
-        let call = ffi::lua_tolightuserdata(state, 1).cast::<Call<'_>>();
-        if call.is_null() {
-            return 0;
-        }
-        ffi::lua_settop(state, 0);
-        push_socket(state, (*call).number);
-        (*call).current.lies_at(ffi::lua_topointer(state, SOCKET));
-        if ffi::lua_type(state, CALLBACK) == ffi::LUA_TNIL {
-            keep_all(state, &mut *call);
-            return 0;
-        }
-        while run_callbacks(state, call) {
-            ffi::lua_settop(state, CALLBACK);
-        }
-        0
+impl Receiver {
+    /// `parts` is made by `luau/websocket.luau`, which says what is in it; `scheduler` is what `luau/scheduler.luau` returned.
+    ///
+    /// # Errors
+    /// When the VM has no memory left.
+    pub fn new(lua: &Lua, parts: &LuaTable, scheduler: &LuaTable) -> LuaResult<Self> {
+        let workers = Workers::new(lua, scheduler)?;
+        let work = Function::new(c"work", work).continued_by(resumed);
+        Ok(Self {
+            work: workers.function(lua, parts, &PARTS, &[], work)?,
+            waited: waited_function(lua, &workers)?,
+            workers,
+            create: parts.get("create")?,
+            failed: parts.get("failed")?,
+            forget: parts.get("forget")?,
+        })
     }
-}
 
-/// Pushes the WebSocket's table and its callback: nil where it has none.
-unsafe fn push_socket(state: *mut lua_State, number: u64) {
-    // SAFETY: as the module says. 3 places are used. A script may have put anything where the callbacks were.
-    unsafe {
-        ffi::lua_pushnumber(state, number as f64);
-        ffi::lua_rawget(state, SOCKETS);
-        ffi::lua_pushnil(state);
-        if ffi::lua_type(state, SOCKET) != ffi::LUA_TTABLE {
-            return;
+    /// Hands on what came; how many messages were put aside for whoever asks for them. `messages` must not use the VM.
+    ///
+    /// # Errors
+    /// When the VM has no memory left; the messages that were not taken are lost.
+    pub fn deliver(
+        &self,
+        lua: &Lua,
+        from: &Source<'_>,
+        messages: &mut dyn Incoming,
+    ) -> (u64, LuaResult<()>) {
+        let mut call = Call {
+            from,
+            messages,
+            kept: 0,
+            calls: false,
+            ended: false,
+            rests: false,
+        };
+        let mut delivered = Ok(());
+        while delivered.is_ok() && !call.ended {
+            delivered = self.resume_worker(lua, &mut call);
         }
-        ffi::lua_pushvalue(state, CALLBACKS);
-        ffi::lua_rawget(state, SOCKET);
-        if ffi::lua_type(state, -1) == ffi::LUA_TTABLE {
-            ffi::lua_pushvalue(state, MESSAGE);
-            ffi::lua_rawget(state, -2);
-            ffi::lua_replace(state, CALLBACK);
-        }
-        ffi::lua_settop(state, CALLBACK);
+        (call.kept, delivered)
     }
-}
 
-/// Has Luau put all messages aside.
-unsafe fn keep_all(state: *mut lua_State, call: &mut Call<'_>) {
-    // SAFETY: as the module says. 3 places are used.
-    unsafe {
-        while let Some(data) = call.messages.next() {
-            ffi::lua_pushvalue(state, KEEP);
-            push_data(state, data);
-            ffi::lua_pushvalue(state, SOCKET);
-            ffi::lua_call(state, 2, 0);
-            call.messages.hold();
-            call.kept += 1;
-        }
-    }
-}
-
-/// Has a coroutine call the callback with messages, until there are none or that coroutine can call it no more. Whether there may
-/// be more.
-unsafe fn run_callbacks(state: *mut lua_State, call: *mut Call<'_>) -> bool {
-    // SAFETY: as the module says. 6 places are used. On a worker's empty stack there is room for `LUA_MINSTACK` values, and
-    // nothing that may fail runs while some of ours lie there.
-    unsafe {
-        let worker = IDLE.push(state, &KNOWN);
-        ffi::lua_xpush(state, worker, RUN);
-        ffi::lua_pushlightuserdata(worker, call.cast::<c_void>());
-        ffi::lua_xpush(state, worker, CALLBACK);
-        ffi::lua_xpush(state, worker, SOCKET);
-        match ffi::lua_resume_(worker, state, 3) {
-            ffi::LUA_OK => {
-                ffi::lua_settop(worker, 0);
-                // Unless all messages are taken, a script knows it.
-                if !(*call).ended {
-                    IDLE.is_not(state, WORKER);
-                }
-                if !IDLE.is(state, WORKER) {
-                    KNOWN.forget(state, WORKER);
-                }
+    /// Has one worker hand on messages, until there are no more or it can't.
+    fn resume_worker(&self, lua: &Lua, call: &mut Call<'_>) -> LuaResult<()> {
+        let create = |number| self.create.call((&self.work, &self.waited, number));
+        let worker = self.workers.take(create)?;
+        (call.calls, call.rests) = (false, false);
+        let pointer: *mut Call<'_> = call;
+        match self.workers.resume(worker, pointer.cast()) {
+            ffi::LUA_YIELD if call.rests => {
+                self.workers.put_back(worker);
+                Ok(())
             }
             ffi::LUA_YIELD => {
-                (*call).messages.hold();
-                ffi::lua_settop(worker, 0);
-                IDLE.is_not(state, WORKER);
-                ffi::lua_pushvalue(state, WAITS);
-                ffi::lua_pushvalue(state, WORKER);
-                ffi::lua_pushvalue(state, SOCKET);
-                ffi::lua_call(state, 2, 0);
+                call.messages.hold();
+                self.workers.waits(worker, call.from.number);
+                Ok(())
             }
-            _ => {
-                IDLE.is_not(state, WORKER);
-                ffi::lua_pushvalue(state, FAILED);
-                ffi::lua_xmove(worker, state, 1);
-                // There was no memory for the message.
-                if !(*call).calls {
-                    KNOWN.forget(state, WORKER);
-                    ffi::lua_error(state);
-                }
-                ffi::lua_pushvalue(state, WORKER);
-                ffi::lua_call(state, 2, 0);
+            // A script knows it: it has come to its end.
+            ffi::LUA_OK => Ok(()),
+            // There was no memory for the message.
+            ffi::LUA_ERRMEM if !call.calls => {
+                beyond_the_limit(lua, || worker.tell(lua, &self.forget, 0))?;
+                Err(LuaError::MemoryError("not enough memory".to_owned()))
             }
+            _ => worker.tell(lua, &self.failed, 1),
         }
-        (*call).calls = false;
-        !(*call).ended
     }
 }
 
-/// `run(call, callback, socket)`: calls the callback with one message after the other, for as long as it does not wait and no
-/// script knows the coroutine.
-unsafe extern "C-unwind" fn run(state: *mut lua_State) -> c_int {
-    // SAFETY: as the module says. Besides the arguments at most 3 places are used. A light userdata comes from `receive` alone,
-    // which has resumed this coroutine and holds no reference to the call meanwhile; a script that finds this function on its
-    // stack has none to give. It is not used after a callback has waited: then `waited` goes on.
+/// `work(number)`: the body of a worker, which begins to work when it is resumed.
+unsafe extern "C-unwind" fn work(state: *mut lua_State) -> c_int {
+    // SAFETY: as the module says.
     unsafe {
-        let call = ffi::lua_tolightuserdata(state, 1).cast::<Call<'_>>();
-        let (false, Some(any_seen)) = (call.is_null(), RUN_KNOWN.any_seen(state)) else {
+        match Workers::of(state) {
+            Some(workers) if workers.creates() => rest(state),
+            _ => 0,
+        }
+    }
+}
+
+/// What a worker does when it is resumed, and when the callback that it has called returns after it has waited, or has caught an
+/// error: the VM has left [`hand_on`] then.
+unsafe extern "C-unwind" fn resumed(state: *mut lua_State, _status: c_int) -> c_int {
+    // SAFETY: as the module says; what a continuation needs of the stack it has to ask for. At most 5 places are used. The call
+    // lives until this worker has yielded.
+    unsafe {
+        ffi::lua_rawcheckstack(state, 5);
+        let Some(workers) = Workers::of(state) else {
             return 0;
         };
+        let call = workers.call_of(state).cast::<Call<'_>>();
+        if call.is_null() {
+            return after_wait(state, workers);
+        }
+        if ffi::lua_gettop(state) > NUMBER {
+            return after_callback(state, workers, call);
+        }
+        let index = (*call).from.place as c_int + 1;
+        ffi::lua_rawgeti_(state, TABLES, index);
+        ffi::lua_rawgeti_(state, CALLBACKS, index);
+        (*call)
+            .from
+            .current
+            .lies_at(ffi::lua_topointer(state, SOCKET));
+        hand_on(state, workers, call)
+    }
+}
+
+/// Calls the callback with one message after the other.
+unsafe fn hand_on(state: *mut lua_State, workers: &Workers, call: *mut Call<'_>) -> c_int {
+    // SAFETY: as `resumed` says: no reference to the call is held while a callback runs, and it is not used after that has waited.
+    unsafe {
+        let has_callback = ffi::lua_toboolean(state, CALLBACK) != 0;
         while let Some(data) = (*call).messages.next() {
-            (*call).interrupt.next_turn();
-            ffi::lua_pushvalue(state, 2);
-            ffi::lua_pushvalue(state, 3);
-            push_data(state, data);
-            (*call).calls = true;
+            if has_callback {
+                (*call).from.interrupt.next_turn();
+                ffi::lua_pushvalue(state, CALLBACK);
+                ffi::lua_pushvalue(state, SOCKET);
+                push_data(state, data);
+                (*call).calls = true;
+            } else {
+                ffi::lua_pushvalue(state, KEEP);
+                ffi::lua_pushvalue(state, SOCKET);
+                push_data(state, data);
+                (*call).messages.hold();
+                (*call).kept += 1;
+            }
             ffi::lua_call(state, 2, 0);
             if ffi::lua_status(state) != ffi::LUA_OK {
                 return YIELDS;
             }
             (*call).calls = false;
-            if any_seen.get() != 0 {
-                ffi::lua_pushthread(state);
-                if RUN_KNOWN.is_seen(state, -1) {
-                    return 0;
-                }
-                ffi::lua_pop(state, 1);
+            if workers.is_seen(state) {
+                return end(state);
             }
         }
         (*call).ended = true;
-        0
+        (*call).rests = true;
+        rest(state)
     }
 }
 
-/// What comes after a callback in [`run`] that has waited: other messages are others' by now.
-unsafe extern "C-unwind" fn waited(state: *mut lua_State, _status: c_int) -> c_int {
-    // SAFETY: as the module says; what a continuation needs of the stack it has to ask for.
+/// A callback that has caught an error has returned.
+unsafe fn after_callback(state: *mut lua_State, workers: &Workers, call: *mut Call<'_>) -> c_int {
+    // SAFETY: as `resumed` says.
     unsafe {
-        ffi::lua_rawcheckstack(state, 2);
-        ffi::lua_pushvalue(state, RELEASE);
-        ffi::lua_pushthread(state);
+        (*call).calls = false;
+        if workers.is_seen(state) {
+            return end(state);
+        }
+        hand_on(state, workers, call)
+    }
+}
+
+/// The callback that a worker has called has waited, and returned: its message is not held on to any more.
+unsafe fn after_wait(state: *mut lua_State, workers: &Workers) -> c_int {
+    // SAFETY: as the module says. At most 2 places are used.
+    unsafe {
+        let number = ffi::lua_tonumber(state, NUMBER) as u64;
+        if let Some(socket) = workers.waited(number) {
+            ffi::lua_pushvalue(state, RELEASE);
+            ffi::lua_pushnumber(state, socket as f64);
+            ffi::lua_call(state, 1, 0);
+            workers.done(number);
+        }
+        if workers.keep(state, number) {
+            return rest(state);
+        }
+        end(state)
+    }
+}
+
+/// The worker waits until it is resumed, and holds on to nothing.
+unsafe fn rest(state: *mut lua_State) -> c_int {
+    // SAFETY: as the module says.
+    unsafe {
+        ffi::lua_settop(state, NUMBER);
+        ffi::lua_yield(state, 0)
+    }
+}
+
+/// The worker comes to its end.
+unsafe fn end(state: *mut lua_State) -> c_int {
+    // SAFETY: as the module says. 2 places are used.
+    unsafe {
+        ffi::lua_pushvalue(state, FORGET);
+        ffi::lua_pushvalue(state, NUMBER);
         ffi::lua_call(state, 1, 0);
         0
     }

@@ -11,7 +11,7 @@ use mlua::{
 };
 
 use super::super::websocket::Outlet;
-use super::{buffer, string};
+use super::{Function, buffer, owner, string};
 use crate::engine::websocket::Data;
 
 /// Where a WebSocket's table has its number.
@@ -24,19 +24,12 @@ const ID: &CStr = c"__id";
 /// When the VM has no memory left.
 pub fn sender(lua: &Lua, outlet: Outlet, rest: LuaFunction) -> LuaResult<LuaFunction> {
     let id = lua.create_string(ID.to_bytes())?;
-    // SAFETY: the closure takes the three values on the stack as its upvalues and leaves itself. The userdata owns the outlet and
-    // drops it, which does not use the VM; the VM aligns it to 16 bytes. It is empty while the VM may still fail to make it.
-    unsafe {
-        lua.exec_raw((rest, id), move |state| {
-            *ffi::lua_newuserdata_t(state, None) = Some(outlet);
-            ffi::lua_pushcclosurek(state, send, c"send".as_ptr(), 3, None);
-        })
-    }
+    owner(lua, outlet, (rest, id), Function::new(c"send", send))
 }
 
-/// `send(ws, data)`; its upvalues are `rest`, the name of the number, and the outlet.
+/// `send(ws, data)`; its upvalues are the outlet, `rest`, and the name of the number.
 unsafe extern "C-unwind" fn send(state: *mut lua_State) -> c_int {
-    const REST: c_int = ffi::lua_upvalueindex(1);
+    const REST: c_int = ffi::lua_upvalueindex(2);
     // SAFETY: as the module says. Besides the two arguments at most 2 places are used.
     unsafe {
         if let Some(sent) = sent(state) {
@@ -53,7 +46,7 @@ unsafe extern "C-unwind" fn send(state: *mut lua_State) -> c_int {
 
 /// Sends the second argument through the WebSocket that is the first.
 unsafe fn sent(state: *mut lua_State) -> Option<i64> {
-    const OUTLET: c_int = ffi::lua_upvalueindex(3);
+    const OUTLET: c_int = ffi::lua_upvalueindex(1);
     // SAFETY: as the module says. The outlet lives as long as this closure, which runs; no Luau runs while the message's bytes
     // are used.
     unsafe {
@@ -72,7 +65,7 @@ unsafe fn sent(state: *mut lua_State) -> Option<i64> {
 
 /// The number of the WebSocket that is the first argument.
 unsafe fn number(state: *mut lua_State) -> Option<u64> {
-    const ID: c_int = ffi::lua_upvalueindex(2);
+    const ID: c_int = ffi::lua_upvalueindex(3);
     // SAFETY: as the module says. One place is used.
     unsafe {
         if ffi::lua_type(state, 1) != ffi::LUA_TTABLE {

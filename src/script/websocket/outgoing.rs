@@ -47,8 +47,8 @@ pub struct Current {
 
 impl Current {
     /// For as long as what is returned lives it is `open`; then it is what it was.
-    pub(super) fn set(self: &Rc<Self>, open: Option<Rc<OpenSocket>>) -> impl Drop + use<> {
-        let open = self.open.replace(open);
+    pub(super) fn set(self: &Rc<Self>, open: Rc<OpenSocket>) -> impl Drop + use<> {
+        let open = self.open.replace(Some(open));
         let table = self.table.replace(ptr::null());
         Before {
             current: self.clone(),
