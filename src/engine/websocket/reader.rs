@@ -15,6 +15,7 @@ use super::{
     Role,
     close_frame::{self, CloseReader},
     frame_cursor::FrameCursor,
+    frames::CONTROL_PAYLOAD,
 };
 
 /// The least that is read into the context's own buffer at once. Measured: more costs more for small messages and does
@@ -109,7 +110,8 @@ impl Reader {
         self.max_message = max_message;
         self.context.set_config(|config| {
             config.max_message_size = Some(max_message);
-            config.max_frame_size = Some(max_message);
+            // Control frames are not messages.
+            config.max_frame_size = Some(max_message.max(CONTROL_PAYLOAD));
         });
     }
 
