@@ -335,7 +335,6 @@ impl<S: Service> Connection<S> {
         let mut written = 0;
         while self.unsent.is_empty() && written < bytes.len() {
             match self.transport.poll_write(context, &bytes[written..]) {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => written += count,
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,

@@ -227,10 +227,10 @@ impl Dialer {
             }
             Route::Tunnel(proxy) => {
                 self.ask_name(host, *port)?;
-                let socket = self
+                let mut socket = self
                     .connect(proxy.host(), proxy.port(), &proxy.name())
                     .await?;
-                tunnel::open(&socket, proxy, destination).await?;
+                tunnel::open(&mut socket, proxy, destination).await?;
                 socket
             }
         };

@@ -227,7 +227,6 @@ impl<S: Service> Connection<S> {
         poll_fn(|context| {
             while written < bytes.len() {
                 match self.transport.poll_write(context, &bytes[written..])? {
-                    Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     Poll::Ready(count) => {
                         written += count;
                         self.context.counters.sent(count);
