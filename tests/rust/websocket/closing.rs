@@ -231,6 +231,25 @@ print(running.port)
 }
 
 #[test]
+fn a_callback_that_closes_the_server_is_the_last_for_messages_and_can_send_no_more() {
+    let mut server = Server::start(
+        r#"
+local server = require("@lute/net/server")
+local running
+running = server.serve({ port = 0, websocket = {
+	message = function(ws, message) print(message, ws:send("before"), running.close(), ws:send("after")) end,
+	close = function(ws, code) print("close", code) end,
+} })
+print(running.port)
+"#,
+    );
+    let mut websocket = RawWebSocket::open(&server);
+    websocket.raw(&[frame(TEXT, b"one"), frame(TEXT, b"two")].concat());
+    assert_eq!(server.next_line(), "one\t6\ttrue\t0");
+    assert_eq!(server.next_line(), "close\t1006");
+}
+
+#[test]
 fn a_server_that_stops_says_1001_to_its_websockets_and_waits_for_their_end() {
     let server = Server::start(
         r#"

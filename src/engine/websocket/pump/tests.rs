@@ -15,7 +15,7 @@ use super::{super::arrivals::FRAMES_PER_TURN, *};
 use crate::engine::{
     limits::WebSocketLimits,
     socket::Socket,
-    websocket::{Data, Incoming, Sent, WebSocket},
+    websocket::{Data, Incoming, Sent, WebSocket, topics::Topics},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -343,4 +343,15 @@ fn an_end_that_leaves_messages_behind_that_nobody_takes_is_left_in_time() {
     subject.other = UnixStream::pair().unwrap().0;
     subject.run_until("its end", |subject| subject.code().is_some());
     assert_eq!((subject.messages(), subject.code()), (5, Some(1006)));
+}
+
+#[test]
+fn subscriptions_to_a_topic_of_the_same_name_elsewhere_are_others() {
+    let subject = Subject::open(WebSocketLimits::default(), SYSTEM_BUFFER);
+    let (here, elsewhere) = (Rc::new(Topics::default()), Rc::new(Topics::default()));
+    assert!(here.subscribe(b"news", &subject.socket));
+    assert!(elsewhere.subscribe(b"news", &subject.socket));
+    assert!(here.unsubscribe(b"news", &subject.socket));
+    subject.socket.end();
+    assert!(!elsewhere.unsubscribe(b"news", &subject.socket), "ended");
 }
