@@ -43,8 +43,7 @@ pub use self::{
     proxy::{Proxy, ProxyError},
 };
 use super::{
-    Engine, quota::Permit, socket::Socket, timers::deadline_after, tls::ClientTlsOptions,
-    transport::Transport,
+    Engine, socket::Socket, timers::deadline_after, tls::ClientTlsOptions, transport::Transport,
 };
 
 /// Where a connection ends, and the way to it. Connections to equal destinations can stand in for each other.
@@ -221,7 +220,7 @@ impl Dialer {
 
     async fn open(&self, destination: &Destination) -> Result<Transport, DialError> {
         let Destination { host, port, .. } = destination;
-        let permit = self.permit().await;
+        let permit = self.engine.connections().permit().await;
         let socket = match &destination.route {
             Route::Direct => self.connect(host, *port, &destination.name()).await?,
             Route::Local(path) => self.connect_local(path).await?,
@@ -246,16 +245,6 @@ impl Dialer {
         let tls = self.contexts.get(options).await.map_err(DialError::Tls)?;
         let stream = tls.connect(host, socket).await.map_err(DialError::Tls)?;
         Ok(Transport::Tls(Box::new(stream)))
-    }
-
-    /// Waits until the engine may have another connection.
-    async fn permit(&self) -> Permit {
-        loop {
-            self.engine.connections().room().await;
-            if let Some(permit) = self.engine.connections().take() {
-                return permit;
-            }
-        }
     }
 
     /// Connects to the first address of `host` that the gate lets through and that accepts; errors call it `name`.
