@@ -112,7 +112,13 @@ impl<S: Service> Connection<S> {
             };
             self.set_activity(Activity::Busy);
             match Box::pin(self.proceed(next)).await {
-                After::Request => self.enter_phase(),
+                After::Request => {
+                    if self.input.is_empty() {
+                        // A body that was read as it came leaves room for much more than an idle connection needs.
+                        self.input = Vec::new();
+                    }
+                    self.enter_phase();
+                }
                 After::End => return None,
                 After::Upgrade(upgrade) => return Some(upgrade),
             }

@@ -33,7 +33,7 @@ use futures_lite::future::or;
 
 use self::{addresses::Lookups, contexts::Contexts};
 pub(crate) use self::{
-    addresses::{literal, resolve},
+    addresses::literal,
     error::system_text,
     proxy::{ProxySettings, basic_credentials},
 };
@@ -159,10 +159,10 @@ impl Dialer {
     /// ```
     pub fn with_gate(engine: Rc<Engine>, gate: Rc<dyn Gate>) -> Rc<Self> {
         Rc::new(Self {
+            lookups: Lookups::new(engine.clone()),
             engine,
             gate,
             contexts: Contexts::default(),
-            lookups: Lookups::default(),
             environment: OnceCell::new(),
         })
     }
@@ -183,6 +183,11 @@ impl Dialer {
     pub(crate) fn environment(&self) -> &ProxySettings {
         self.environment
             .get_or_init(ProxySettings::from_environment)
+    }
+
+    /// The lookups of names, which all go through here.
+    pub(crate) fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// Connects: lookup, TCP, proxy and TLS within `timeout` in all. Dropping the future closes what it has opened.
