@@ -7,12 +7,13 @@ use async_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::{
     Role,
+    frame_cursor::FrameCursor,
     frames::{self, CONTROL_PAYLOAD, FINAL, Kind, MASKED, apply_mask},
     reader::Violation,
 };
 
-/// The first byte of one that is valid.
-pub(super) const FIRST: u8 = FINAL | Kind::Close as u8;
+/// The first byte of one. With a reserved bit, or as a fragment, it is tungstenite's to refuse.
+const FIRST: u8 = FINAL | Kind::Close as u8;
 
 /// One that comes, in as many pieces as it likes.
 #[derive(Default)]
@@ -21,9 +22,9 @@ pub(super) struct CloseReader {
 }
 
 impl CloseReader {
-    /// Whether one has begun.
-    pub(super) fn has_begun(&self) -> bool {
-        !self.frame.is_empty()
+    /// Whether it is one that `input`, of which the cursor knows the frames, goes on with.
+    pub(super) fn is_next(&self, cursor: &FrameCursor, input: &[u8]) -> bool {
+        !self.frame.is_empty() || cursor.is_between_frames() && input.first() == Some(&FIRST)
     }
 
     /// Takes more of its bytes.

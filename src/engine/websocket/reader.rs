@@ -11,12 +11,7 @@ use async_tungstenite::tungstenite::{
     protocol::{Role as TungsteniteRole, WebSocketConfig, WebSocketContext},
 };
 
-use super::{
-    Role,
-    close_frame::{self, CloseReader},
-    frame_cursor::FrameCursor,
-    frames::CONTROL_PAYLOAD,
-};
+use super::{Role, close_frame::CloseReader, frame_cursor::FrameCursor, frames::CONTROL_PAYLOAD};
 
 /// The least that is read into the context's own buffer at once. Measured: more costs more for small messages and does
 /// not gain for large ones.
@@ -125,7 +120,7 @@ impl Reader {
         let mut ends = Ends {
             input,
             cursor: &mut self.cursor,
-            closes: self.close.has_begun(),
+            close: &self.close,
             out,
         };
         if self.owes {
@@ -147,10 +142,10 @@ impl Reader {
 
     /// The close frame at the front of `input`, if there is one and all of it has come.
     fn read_close(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Violation> {
-        let count = self.cursor.advance(input, usize::MAX);
-        if count == 0 {
+        if !self.close.is_next(&self.cursor, input) {
             return Ok(None);
         }
+        let count = self.cursor.advance(input, usize::MAX);
         let (frame, rest) = input.split_at(count);
         *input = rest;
         self.close.add(self.role, frame)?;
@@ -171,7 +166,7 @@ impl Reader {
         let mut ends = Ends {
             input: &mut &[][..],
             cursor: &mut self.cursor,
-            closes: false,
+            close: &self.close,
             out: Some(out),
         };
         self.owes = !answer(&mut self.context, &mut ends);
@@ -230,17 +225,14 @@ fn answer(context: &mut WebSocketContext, ends: &mut Ends<'_, '_, '_>) -> bool {
 struct Ends<'r, 'i, 'o> {
     input: &'r mut &'i [u8],
     cursor: &'r mut FrameCursor,
-    /// A close frame has begun.
-    closes: bool,
+    close: &'r CloseReader,
     out: Option<&'o mut Vec<u8>>,
 }
 
 impl Read for Ends<'_, '_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // Those are not the context's to read.
-        let begins =
-            self.cursor.is_between_frames() && self.input.first() == Some(&close_frame::FIRST);
-        if self.closes || begins {
+        // That is not the context's to read.
+        if self.close.is_next(self.cursor, self.input) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let count = self.cursor.advance(self.input, buffer.len());
