@@ -157,7 +157,8 @@ impl Client {
         Sending::new(self.clone(), request, body)
     }
 
-    fn respond(&self, request: &ClientRequest, exchange: Exchange, head: Head) -> Response {
+    fn respond(&self, request: &ClientRequest, mut exchange: Exchange, head: Head) -> Response {
+        exchange.response_stands();
         let asked = head::asks_for_coding(request) && !head.decoder.is_finished();
         let coding = asked.then(|| ContentDecoder::of_response(&head.fields));
         let coding = coding.flatten();

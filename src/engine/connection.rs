@@ -112,7 +112,13 @@ impl<S: Service> Connection<S> {
             };
             self.set_activity(Activity::Busy);
             match Box::pin(self.proceed(next)).await {
-                After::Request => self.enter_phase(),
+                After::Request => {
+                    if self.input.is_empty() {
+                        // A body that was read as it came leaves room for much more than an idle connection needs.
+                        self.input = Vec::new();
+                    }
+                    self.enter_phase();
+                }
                 After::End => return None,
                 After::Upgrade(upgrade) => return Some(upgrade),
             }
@@ -335,7 +341,6 @@ impl<S: Service> Connection<S> {
         let mut written = 0;
         while self.unsent.is_empty() && written < bytes.len() {
             match self.transport.poll_write(context, &bytes[written..]) {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => written += count,
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,

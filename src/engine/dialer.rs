@@ -33,7 +33,7 @@ use futures_lite::future::or;
 
 use self::{addresses::Lookups, contexts::Contexts};
 pub(crate) use self::{
-    addresses::{literal, resolve},
+    addresses::literal,
     error::system_text,
     proxy::{ProxySettings, basic_credentials},
 };
@@ -43,8 +43,7 @@ pub use self::{
     proxy::{Proxy, ProxyError},
 };
 use super::{
-    Engine, quota::Permit, socket::Socket, timers::deadline_after, tls::ClientTlsOptions,
-    transport::Transport,
+    Engine, socket::Socket, timers::deadline_after, tls::ClientTlsOptions, transport::Transport,
 };
 
 /// Where a connection ends, and the way to it. Connections to equal destinations can stand in for each other.
@@ -159,10 +158,10 @@ impl Dialer {
     /// ```
     pub fn with_gate(engine: Rc<Engine>, gate: Rc<dyn Gate>) -> Rc<Self> {
         Rc::new(Self {
+            lookups: Lookups::new(engine.clone()),
             engine,
             gate,
             contexts: Contexts::default(),
-            lookups: Lookups::default(),
             environment: OnceCell::new(),
         })
     }
@@ -183,6 +182,11 @@ impl Dialer {
     pub(crate) fn environment(&self) -> &ProxySettings {
         self.environment
             .get_or_init(ProxySettings::from_environment)
+    }
+
+    /// The lookups of names, which all go through here.
+    pub(crate) fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// Connects: lookup, TCP, proxy and TLS within `timeout` in all. Dropping the future closes what it has opened.
@@ -216,7 +220,7 @@ impl Dialer {
 
     async fn open(&self, destination: &Destination) -> Result<Transport, DialError> {
         let Destination { host, port, .. } = destination;
-        let permit = self.permit().await;
+        let permit = self.engine.connections().permit().await;
         let socket = match &destination.route {
             Route::Direct => self.connect(host, *port, &destination.name()).await?,
             Route::Local(path) => self.connect_local(path).await?,
@@ -227,10 +231,10 @@ impl Dialer {
             }
             Route::Tunnel(proxy) => {
                 self.ask_name(host, *port)?;
-                let socket = self
+                let mut socket = self
                     .connect(proxy.host(), proxy.port(), &proxy.name())
                     .await?;
-                tunnel::open(&socket, proxy, destination).await?;
+                tunnel::open(&mut socket, proxy, destination).await?;
                 socket
             }
         };
@@ -241,16 +245,6 @@ impl Dialer {
         let tls = self.contexts.get(options).await.map_err(DialError::Tls)?;
         let stream = tls.connect(host, socket).await.map_err(DialError::Tls)?;
         Ok(Transport::Tls(Box::new(stream)))
-    }
-
-    /// Waits until the engine may have another connection.
-    async fn permit(&self) -> Permit {
-        loop {
-            self.engine.connections().room().await;
-            if let Some(permit) = self.engine.connections().take() {
-                return permit;
-            }
-        }
     }
 
     /// Connects to the first address of `host` that the gate lets through and that accepts; errors call it `name`.

@@ -24,6 +24,9 @@ use super::{
 };
 use crate::wire::encode;
 
+/// Parts of a request's body handed on in one go, before others have their turn.
+const PARTS_PER_TURN: usize = 16;
+
 impl<S: Service> Connection<S> {
     /// Does what comes next until the connection can read its next request, or there is none.
     pub(super) async fn proceed(&mut self, mut next: Next<S>) -> After {
@@ -119,12 +122,19 @@ impl<S: Service> Connection<S> {
         context: &mut Context<'_>,
     ) -> Poll<Presence> {
         let service = self.context.service.clone();
+        let mut parts = 0;
         while matches!(exchange.upload, Upload::Coming(_))
             && service
                 .poll_body_wanted(exchange.number, context)
                 .is_ready()
         {
+            if parts == PARTS_PER_TURN {
+                // A service that always wants more would keep everybody else waiting.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             ready!(self.poll_part(exchange, context));
+            parts += 1;
             exchange.watching = true;
         }
         // Bytes that nobody wants yet hide what comes after them, but for a reset.
@@ -227,7 +237,6 @@ impl<S: Service> Connection<S> {
         poll_fn(|context| {
             while written < bytes.len() {
                 match self.transport.poll_write(context, &bytes[written..])? {
-                    Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     Poll::Ready(count) => {
                         written += count;
                         self.context.counters.sent(count);

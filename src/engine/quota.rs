@@ -58,7 +58,7 @@ impl Quota {
     /// ```
     pub fn set_limit(&self, limit: usize) {
         self.limit.set(limit);
-        self.wake();
+        self.changed.notify(usize::MAX);
     }
 
     /// How many may be there at once.
@@ -96,13 +96,33 @@ impl Quota {
         Some(Permit(self.clone()))
     }
 
-    /// Waits until one more may come.
+    /// One more, as soon as it may come. An end wakes one of those who wait: with thousands of them, all would cost more than
+    /// what they wait for.
+    pub(crate) async fn permit(self: &Rc<Self>) -> Permit {
+        loop {
+            if let Some(permit) = self.take() {
+                return permit;
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Waits until one more may come; who waits may leave it to others.
     pub(crate) async fn room(&self) {
         while self.is_full() {
-            self.spare();
-            if self.is_full() {
-                self.changed.listen().await;
+            self.wait().await;
+            if !self.is_full() {
+                // It may be long before it is taken here, if ever.
+                self.changed.notify_additional(1);
             }
+        }
+    }
+
+    /// Waits for an end, or makes one.
+    async fn wait(&self) {
+        self.spare();
+        if self.is_full() {
+            self.changed.listen().await;
         }
     }
 
@@ -114,23 +134,56 @@ impl Quota {
     fn spare(&self) {
         self.spares.borrow_mut().retain(|spare| spare());
     }
-
-    fn wake(&self) {
-        self.changed.notify(usize::MAX);
-    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.used.set(self.0.used.get() - 1);
-        self.0.wake();
+        self.0.changed.notify_additional(1);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::{
+        future::Future,
+        pin::Pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::{Context, Poll, Wake, Waker},
+    };
+
     use futures_lite::future::{or, poll_once, yield_now};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    type Waiting<'q> = Pin<Box<dyn Future<Output = Permit> + 'q>>;
+
+    /// The permits that are there for `waiting` now.
+    fn taken(waiting: &mut Vec<Waiting<'_>>, waker: &Waker) -> Vec<Permit> {
+        let mut permits = Vec::new();
+        waiting.retain_mut(
+            |one| match one.as_mut().poll(&mut Context::from_waker(waker)) {
+                Poll::Ready(permit) => {
+                    permits.push(permit);
+                    false
+                }
+                Poll::Pending => true,
+            },
+        );
+        permits
+    }
 
     #[test]
     fn no_more_than_the_limit_are_there_at_once() {
@@ -157,5 +210,60 @@ mod tests {
             })
             .await;
         });
+    }
+
+    #[test]
+    fn an_end_wakes_one_of_many_who_wait_and_all_have_their_turn() {
+        let quota = Rc::<Quota>::default();
+        quota.set_limit(2);
+        let mut held = vec![quota.take().unwrap(), quota.take().unwrap()];
+        let wakes = Arc::<Wakes>::default();
+        let waker = Waker::from(wakes.clone());
+        let mut waiting: Vec<Waiting<'_>> = Vec::new();
+        for _ in 0..100 {
+            waiting.push(Box::pin(quota.permit()));
+        }
+        assert!(taken(&mut waiting, &waker).is_empty());
+        held.clear();
+        assert_eq!(wakes.0.swap(0, Ordering::SeqCst), 2);
+        let mut all = 0;
+        loop {
+            let permits = taken(&mut waiting, &waker);
+            if permits.is_empty() {
+                break;
+            }
+            all += permits.len();
+        }
+        assert_eq!((all, waiting.len()), (100, 0));
+        assert!(wakes.0.load(Ordering::SeqCst) <= 100);
+    }
+
+    #[test]
+    fn who_leaves_the_room_unused_holds_up_nobody() {
+        let quota = Rc::<Quota>::default();
+        quota.set_limit(1);
+        let permit = quota.take();
+        let waker = Waker::noop();
+        let mut room = Box::pin(quota.room());
+        assert!(
+            room.as_mut()
+                .poll(&mut Context::from_waker(waker))
+                .is_pending()
+        );
+        let wakes = Arc::<Wakes>::default();
+        let mut gone: Vec<Waiting<'_>> = vec![Box::pin(quota.permit())];
+        let mut waiting: Vec<Waiting<'_>> = vec![Box::pin(quota.permit())];
+        assert!(taken(&mut gone, waker).is_empty());
+        assert!(taken(&mut waiting, &wakes.clone().into()).is_empty());
+        drop(permit);
+        assert!(
+            room.as_mut()
+                .poll(&mut Context::from_waker(waker))
+                .is_ready()
+        );
+        // It was woken, and does not look.
+        gone.clear();
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+        assert_eq!(taken(&mut waiting, waker).len(), 1);
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! ```
 #![doc = include_str!("examples/sockets.txt")]
+//! use futures_lite::AsyncWriteExt;
+//!
+//! let mut left = left;
 //! engine.block_on(left.write_all(b"hello"))??;
 //! engine.block_on(right.readable())??;
 //! assert_eq!(right.try_read(&mut [0; 16])?, Some(5));
@@ -200,46 +203,6 @@ impl Socket {
     /// Those of the connection (reset by the peer, broken pipe …).
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
         unless_blocked(self.raw().write(bytes))
-    }
-
-    /// Writes as much of `bytes` as fits without waiting; how much that was.
-    ///
-    /// # Errors
-    /// Those of the connection.
-    pub(crate) fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut written = 0;
-        while written < bytes.len() {
-            match self.try_write(&bytes[written..])? {
-                Some(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Some(count) => written += count,
-                None => break,
-            }
-        }
-        Ok(written)
-    }
-
-    /// Writes all of `bytes`, waiting as often as it must.
-    ///
-    /// ```
-    #[doc = include_str!("examples/sockets.txt")]
-    /// use futures_lite::{AsyncReadExt, future::zip};
-    ///
-    /// let (bytes, mut received, mut right) = (vec![7; 1024 * 1024], Vec::new(), right);
-    /// let send = async { left.write_all(&bytes).await.and_then(|()| left.finish()) };
-    /// let (sent, read) = engine.block_on(zip(send, right.read_to_end(&mut received)))?;
-    /// assert!(sent.is_ok() && read? == bytes.len());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Those of the connection.
-    pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut written = self.write_now(bytes)?;
-        while written < bytes.len() {
-            self.writable().await?;
-            written += self.write_now(&bytes[written..])?;
-        }
-        Ok(())
     }
 }
 

@@ -19,6 +19,8 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
+use futures_lite::{AsyncRead, AsyncWrite};
+
 use super::{reactor::Direction, socket::Socket, tls::TlsStream};
 
 /// One end of a connection.
@@ -99,14 +101,13 @@ impl Transport {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(socket) => {
-                futures_lite::AsyncRead::poll_read(Pin::new(socket), context, buffer)
-            }
+            Self::Plain(socket) => AsyncRead::poll_read(Pin::new(socket), context, buffer),
             Self::Tls(stream) => stream.poll_read(context, buffer),
         }
     }
 
-    /// Writes some of `bytes`. After `Pending` it must be called with the same bytes, or more.
+    /// Writes some of `bytes`, at least one unless there is none. After `Pending` it must be called with the same bytes, or
+    /// more. [`AsyncWriteExt::write_all`](futures_lite::AsyncWriteExt::write_all) writes all.
     ///
     /// ```
     #[doc = include_str!("examples/sockets.txt")]
@@ -120,12 +121,11 @@ impl Transport {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Plain(socket) => {
-                futures_lite::AsyncWrite::poll_write(Pin::new(socket), context, bytes)
-            }
+        let written = ready!(match self {
+            Self::Plain(socket) => AsyncWrite::poll_write(Pin::new(socket), context, bytes),
             Self::Tls(stream) => stream.poll_write(context, bytes),
-        }
+        });
+        Poll::Ready(written.and_then(|count| some_of(bytes, count)))
     }
 
     /// Tells the other end that nothing more comes, and keeps reading possible.
@@ -200,6 +200,32 @@ impl Transport {
     }
 }
 
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Self::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_finish(context)
+    }
+}
+
+/// Those of `bytes` that were written; none is an error, or whoever writes the rest would try it without end.
+fn some_of(bytes: &[u8], written: usize) -> io::Result<usize> {
+    if written == 0 && !bytes.is_empty() {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    Ok(written)
+}
+
 /// What a client does while its answer is being made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
@@ -209,4 +235,17 @@ pub(crate) enum Presence {
     Ended,
     /// The connection is gone.
     Lost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_of_nothing_is_an_error_where_there_was_something() {
+        assert_eq!(some_of(b"", 0).unwrap(), 0);
+        assert_eq!(some_of(b"hello", 2).unwrap(), 2);
+        let kind = some_of(b"hello", 0).unwrap_err().kind();
+        assert_eq!(kind, io::ErrorKind::WriteZero);
+    }
 }

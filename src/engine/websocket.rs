@@ -6,7 +6,7 @@
 //! - [`handshake`]: turns HTTP into it; [`opening`]: asks a server to; [`topics`]: one message for many
 //! - `arrivals`: bytes to messages: those that lie whole in what was read (`whole_frames`), and all others (`reader`, which must
 //!   know where frames begin, `frame_cursor`); `frames`: messages to bytes; `send_queue`: bytes that are not sent yet
-//! - `times`: what is late; `closing`, `farewell`: the end of the connection
+//! - `times`: what is late; `close_frame`, `closing`, `farewell`: the end of the connection
 //!
 //! An idle WebSocket owns no buffer and no reader: tungstenite's state is taken from the thread's `Readers` for what is not a
 //! message in one piece, and kept only while one is cut in two or a pong waits for room.
@@ -29,6 +29,7 @@
 //! ```
 
 mod arrivals;
+mod close_frame;
 mod closing;
 mod farewell;
 mod frame_cursor;

@@ -47,9 +47,10 @@ impl Builder {
     /// once for each request: a new one, or a clone of one that is kept. The policy is not asked: the host has opened it.
     ///
     /// It is for `client.request` and `client.stream`, with bodies of every kind, redirects, limits and timeouts. A redirect
-    /// to an origin without such a connection is followed over the network, where the policy is asked, and one from the
-    /// network to a carried origin through its connection. No compressed body is asked for. Methods that `http_types` does
-    /// not know and header bytes over 0x7f are errors; `client.websocket` goes its own way, since `async_h1` upgrades nothing.
+    /// to an origin without such a connection is followed over the network, where the policy is asked; one from the network to
+    /// a carried origin is an error, unless [`Self::carry_network_redirects`] says otherwise. No compressed body is asked for.
+    /// Methods that `http_types` does not know and header bytes over 0x7f are errors; `client.websocket` goes its own way,
+    /// since `async_h1` upgrades nothing.
     ///
     /// ```no_run
     /// let runtime = lute_net::Runtime::builder()
@@ -72,5 +73,20 @@ impl Builder {
         let added = self.settings.carriers.add(origin, open);
         added.map_err(Error::Setting)?;
         Ok(self)
+    }
+
+    /// Follows redirects from servers on the network to carried origins, through their connections. Without this they are
+    /// errors: a server elsewhere, perhaps a hostile one, would choose what a server of the host's is asked.
+    ///
+    /// ```no_run
+    /// let runtime = lute_net::Runtime::builder()
+    ///     .carry("https://api.example.com", || smol::net::TcpStream::connect("gateway.internal:8080"))?
+    ///     .carry_network_redirects() // http://api.example.com redirects to https
+    ///     .build()?;
+    /// # Ok::<(), lute_net::Error>(())
+    /// ```
+    pub fn carry_network_redirects(mut self) -> Self {
+        self.settings.carriers.follow_network_redirects();
+        self
     }
 }

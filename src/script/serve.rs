@@ -136,9 +136,10 @@ fn known_addresses(hostname: &str) -> Option<Vec<String>> {
 
 fn resolve(script: &Script, hostname: String, port: u16) -> u64 {
     let permission = script.settings.policy.listen_name(&hostname, port);
+    let client = script.client.clone();
     script.scheduler.start(async move {
         permission?;
-        match dialer::resolve(&hostname, 0).await {
+        match client.dialer().lookups().resolve(&hostname, 0).await {
             Ok(found) => {
                 let addresses: Vec<String> = found
                     .iter()
@@ -267,4 +268,40 @@ fn stats(script: &Script, number: u64) -> LuaResult<LuaTable> {
     stats.set("received", of(|server| server.counters().bytes_received()))?;
     stats.set("sent", of(|server| server.counters().bytes_sent()))?;
     Ok(stats)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::{engine::Engine, script::settings::Settings};
+
+    #[test]
+    fn the_lookup_of_a_servers_name_takes_its_turn() {
+        let engine = Engine::new(Rc::default()).unwrap();
+        let settings = Settings {
+            on_error: Rc::new(|_| {}),
+            ..Settings::default()
+        };
+        let (_lua, script) = Script::in_new_vm(engine.clone(), settings).unwrap();
+        let others = script.client.dialer().lookups().hold_all();
+        let source = r#"
+local handler = function() return "" end
+require("@lute/net/server").serve({ hostname = "no-such-host.invalid", port = 0, handler = handler })"#;
+        script.start_source("serve.luau", source, &[]).unwrap();
+        let failed_within = |time| {
+            let until = Instant::now() + time;
+            while script.errors() == 0 && Instant::now() < until {
+                engine.poll_sockets().unwrap();
+                engine.run_tasks(None);
+                script.round(None).unwrap();
+                thread::sleep(Duration::from_millis(1));
+            }
+            script.errors() == 1
+        };
+        assert!(!failed_within(Duration::from_millis(300)));
+        drop(others);
+        assert!(failed_within(Duration::from_secs(20)));
+    }
 }

@@ -3,7 +3,7 @@
 mod carried;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::Future,
     io::{Read, Write},
     net::TcpListener,
@@ -13,7 +13,7 @@ use std::{
 
 use futures_lite::{AsyncReadExt, future};
 use http_types::{Body, Method, Request, Response, StatusCode, Url};
-use lute_net::{Limits, Runtime};
+use lute_net::{Builder, Limits, Runtime};
 use mlua::prelude::LuaFunction;
 use smol::net::TcpStream;
 

@@ -28,6 +28,7 @@ mod raw_http;
 mod rfc9110;
 mod rfc9112;
 mod runtime;
+mod services;
 mod setup;
 mod slow_clients;
 mod streams;

@@ -15,6 +15,9 @@ use crate::{engine::pool::Pool, wire::BodyDecoder};
 /// Room made for a body at once, whatever its Content-Length says.
 const ROOM: u64 = 1024 * 1024;
 
+/// Reads that may make nothing before others have their turn.
+const READS_PER_TURN: usize = 16;
+
 /// A response's body. Dropped before its end it closes the connection; at its end the connection is kept for the next
 /// request.
 ///
@@ -184,28 +187,14 @@ impl ResponseBody {
         let Some(coding) = &mut self.coding else {
             return exchange.poll_body(context, decoder, out);
         };
-        let bad = |exchange: &Exchange, problem| ClientError::Coding(exchange.origin(), problem);
-        loop {
-            if coding
-                .decode(out)
-                .map_err(|problem| bad(exchange, problem))?
-            {
-                return Poll::Ready(Ok(true));
-            }
-            let mut encoded = Vec::new();
-            let more = ready!(exchange.poll_body(context, decoder, &mut encoded))?;
-            coding.feed(encoded);
-            if more {
-                continue;
-            }
-            let rest = coding.decode(out);
-            if rest.map_err(|problem| bad(exchange, problem))? {
-                // The last bytes hold more than one piece: the connection's end is seen again.
-                return Poll::Ready(Ok(true));
-            }
-            coding.end().map_err(|problem| bad(exchange, problem))?;
-            return Poll::Ready(Ok(false));
-        }
+        let read = |context: &mut Context<'_>, encoded: &mut Vec<u8>| {
+            exchange.poll_body(context, decoder, encoded)
+        };
+        let undone = ready!(poll_undone(coding, context, out, read));
+        Poll::Ready(undone.map_err(|problem| match problem {
+            Undoing::Coding(problem) => ClientError::Coding(exchange.origin(), problem),
+            Undoing::Reading(error) => error,
+        }))
     }
 
     /// A body without a byte is over before it is asked for.
@@ -226,5 +215,67 @@ impl ResponseBody {
         if let Some((destination, transport)) = reusable.filter(|_| persistent) {
             self.pool.keep(destination, transport, reading.kept_for);
         }
+    }
+}
+
+/// Why a coding can't be undone.
+enum Undoing {
+    Coding(&'static str),
+    Reading(ClientError),
+}
+
+/// Adds what `coding` makes of the next bytes that `read` gives to `out`; false at the end, as `read` is.
+fn poll_undone(
+    coding: &mut ContentDecoder,
+    context: &mut Context<'_>,
+    out: &mut Vec<u8>,
+    mut read: impl FnMut(&mut Context<'_>, &mut Vec<u8>) -> Poll<Result<bool, ClientError>>,
+) -> Poll<Result<bool, Undoing>> {
+    for _ in 0..READS_PER_TURN {
+        if coding.decode(out).map_err(Undoing::Coding)? {
+            return Poll::Ready(Ok(true));
+        }
+        let mut encoded = Vec::new();
+        let more = ready!(read(context, &mut encoded)).map_err(Undoing::Reading)?;
+        coding.feed(encoded);
+        if more {
+            continue;
+        }
+        if coding.decode(out).map_err(Undoing::Coding)? {
+            // The last bytes hold more than one piece: the connection's end is seen again.
+            return Poll::Ready(Ok(true));
+        }
+        coding.end().map_err(Undoing::Coding)?;
+        return Poll::Ready(Ok(false));
+    }
+    // A server that is never late with bytes that make nothing would keep everybody else waiting.
+    context.waker().wake_by_ref();
+    Poll::Pending
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::engine::client::Fields;
+
+    #[test]
+    fn bytes_that_make_nothing_leave_the_thread_to_others_in_between() {
+        let mut fields = Fields::default();
+        fields.push(b"Content-Encoding", b"zstd");
+        let mut coding = ContentDecoder::of_response(&fields).unwrap();
+        let mut reads = 0;
+        // A frame that is skipped, again and again.
+        let endless = |_: &mut Context<'_>, encoded: &mut Vec<u8>| {
+            reads += 1;
+            assert!(reads < 1000, "it reads without end");
+            encoded.extend_from_slice(b"\x50\x2a\x4d\x18\x02\0\0\0no");
+            Poll::Ready(Ok(true))
+        };
+        let (mut context, mut out) = (Context::from_waker(Waker::noop()), Vec::new());
+        let undone = poll_undone(&mut coding, &mut context, &mut out, endless);
+        assert!(undone.is_pending() && out.is_empty());
+        assert_eq!(reads, READS_PER_TURN);
     }
 }

@@ -106,6 +106,11 @@ impl Exchange {
         self.upload.repeatable_body()
     }
 
+    /// The response is the final one: the request is not sent again.
+    pub fn response_stands(&mut self) {
+        self.upload.response_stands();
+    }
+
     /// The connection, when it can serve another request: everything was sent, and nothing came that was not asked for.
     pub fn into_reusable(self) -> Option<(Rc<Destination>, Transport)> {
         let reusable = self.upload.is_whole() && !self.surplus && self.input.is_empty();

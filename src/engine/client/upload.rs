@@ -134,6 +134,8 @@ pub struct Upload {
     /// Bytes of `RequestBody::Bytes` that are sent or encoded; for a streamed body, those that were made.
     position: u64,
     stage: Stage,
+    /// Whether the request may have to be sent again.
+    repeatable: bool,
     /// Why the server takes no more. It may have answered before, so this is not the end of the exchange.
     failure: Option<io::Error>,
 }
@@ -192,6 +194,7 @@ impl Upload {
             } else {
                 stage
             },
+            repeatable: true,
             failure,
         }
     }
@@ -201,6 +204,16 @@ impl Upload {
     /// # Errors
     /// Those of the body's source. A connection that fails is no error here: see [`Self::failure`].
     pub fn send(
+        &mut self,
+        transport: &mut Transport,
+        context: &mut Context<'_>,
+    ) -> Result<bool, ClientError> {
+        let sent = self.send_steps(transport, context);
+        self.let_go();
+        sent
+    }
+
+    fn send_steps(
         &mut self,
         transport: &mut Transport,
         context: &mut Context<'_>,
@@ -283,6 +296,26 @@ impl Upload {
         }
     }
 
+    /// The response stands: the request is not sent again, so a body of which nothing more goes out is dropped.
+    pub fn response_stands(&mut self) {
+        self.repeatable = false;
+        self.let_go();
+    }
+
+    /// Drops what nothing more is taken from: a source may hold files, or a script's function and all that it uses.
+    fn let_go(&mut self) {
+        let Stage::Over { whole } = self.stage else {
+            return;
+        };
+        if !self.repeatable {
+            self.body = RequestBody::Empty;
+        } else if let RequestBody::Streamed { source, .. } = &mut self.body
+            && (whole || self.position > 0)
+        {
+            *source = Box::new(Exhausted);
+        }
+    }
+
     /// Whether the body's source is what everything waits for.
     pub fn waits_for_source(&self) -> bool {
         matches!(self.stage, Stage::Sends)
@@ -309,6 +342,15 @@ impl Upload {
             && matches!(self.stage, Stage::Asks(_) | Stage::Over { whole: false });
         self.stage = Stage::Over { whole: false };
         untouched.then(|| mem::take(&mut self.body))
+    }
+}
+
+/// A body's source that has come to its end.
+struct Exhausted;
+
+impl BodySource for Exhausted {
+    fn poll_piece(&mut self, _: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
+        Poll::Ready(Ok(None))
     }
 }
 

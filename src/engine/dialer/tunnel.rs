@@ -1,5 +1,7 @@
 //! `CONNECT`: a connection through a proxy (RFC 9110 §9.3.6).
 
+use futures_lite::AsyncWriteExt;
+
 use super::{Destination, DialError, Proxy, error::system_text};
 use crate::{
     engine::socket::Socket,
@@ -15,7 +17,7 @@ const MAX_HEAD: usize = 64 * 1024;
 /// # Errors
 /// When the proxy refuses, answers nonsense or goes away. How long it takes is the caller's to bound.
 pub async fn open(
-    socket: &Socket,
+    socket: &mut Socket,
     proxy: &Proxy,
     destination: &Destination,
 ) -> Result<(), DialError> {

@@ -150,6 +150,12 @@ impl Connections {
         // The tasks are dropped outside the borrow: what they hold may come back here.
         let entries = self.entries.take();
         let count = entries.len();
+        for (_, entry) in &entries {
+            // Its callback may be who calls this, and its task goes on until it has returned.
+            if let Some(websocket) = &entry.websocket {
+                websocket.cut();
+            }
+        }
         drop(entries);
         self.ended.notify(usize::MAX);
         count

@@ -45,3 +45,10 @@ pub(super) async fn say(socket: &WebSocket, deadline: &Deadline) -> io::Result<(
         futures_lite::future::yield_now().await;
     }
 }
+
+impl WebSocket {
+    /// Its connection is dropped next: nothing more is sent, nor handed on of what was read.
+    pub(crate) fn cut(&self) {
+        self.end();
+    }
+}

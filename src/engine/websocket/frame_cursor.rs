@@ -42,7 +42,12 @@ impl FrameCursor {
 
     /// Whether no message, and no frame, has begun that is not over.
     pub(super) fn is_between_messages(&self) -> bool {
-        self.head_length == 0 && self.payload_left == 0 && !self.fragmented
+        self.is_between_frames() && !self.fragmented
+    }
+
+    /// Whether no frame has begun that is not over.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.head_length == 0 && self.payload_left == 0
     }
 
     /// The payload of the longest frame so far.

@@ -11,7 +11,7 @@ use std::{fmt, future::poll_fn, io, time::Duration};
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use data_encoding::BASE64;
-use futures_lite::future::or;
+use futures_lite::{AsyncWriteExt, future::or};
 use std::time::Instant;
 
 use super::handshake::{VERSION, is_own, only};
@@ -190,9 +190,8 @@ async fn shake_hands(
     let key = BASE64.encode(&rand::random::<[u8; 16]>());
     let to = || opening.destination.name();
     let lost = |error| OpenError::Lost { to: to(), error };
-    write_all(&mut transport, &opening.request(&key))
-        .await
-        .map_err(lost)?;
+    let request = opening.request(&key);
+    transport.write_all(&request).await.map_err(lost)?;
     let mut input = Vec::new();
     let (mut progress, mut interim) = (HeadProgress::default(), 0);
     loop {
@@ -234,14 +233,6 @@ async fn shake_hands(
             return Err(lost(io::ErrorKind::UnexpectedEof.into()));
         }
     }
-}
-
-async fn write_all(transport: &mut Transport, bytes: &[u8]) -> io::Result<()> {
-    let mut written = 0;
-    while written < bytes.len() {
-        written += poll_fn(|context| transport.poll_write(context, &bytes[written..])).await?;
-    }
-    Ok(())
 }
 
 impl Opening {

@@ -260,6 +260,8 @@ impl Pump {
         if self.input.is_empty() {
             return self.poll_read(context, read);
         }
+        // The receiver had no room for it before.
+        self.times.heard(self.socket.engine().clock().now());
         let mut input = mem::take(&mut self.input);
         Poll::Ready(self.take_in(&mut input))
     }
@@ -401,12 +403,17 @@ impl Pump {
     /// Something may be late; the end, if it is too late.
     fn expired(&mut self, context: &mut Context<'_>) -> Option<(Ending, Way)> {
         let now = self.socket.engine().clock().now();
-        let unheard = self.socket.is_full() || self.has_unread(context);
         match self.times.late(now, &self.socket.limits) {
+            None => {}
             Some(Late::Close) => return Some(self.cut_off("the close frame was not answered")),
             Some(Late::Reading) => return Some(self.cut_off("the other end reads nothing")),
-            // What has come already came in time, and what we do not read we can't hear.
-            _ if unheard => self.times.heard(now),
+            // What we do not read we can't hear, but a ping to an end that has gone fails.
+            Some(Late::Sign | Late::Ping) if self.socket.is_full() => {
+                self.socket.ping(b"");
+                self.times.heard(now);
+            }
+            // What has come already came in time.
+            Some(Late::Sign | Late::Ping) if self.has_unread(context) => self.times.heard(now),
             Some(Late::Sign) => return Some(self.cut_off("nothing came for too long")),
             Some(Late::Ping) => {
                 self.times.pinged();
@@ -415,7 +422,6 @@ impl Pump {
                     return Some(self.take_last(context, &failure));
                 }
             }
-            None => {}
         }
         self.arm();
         None

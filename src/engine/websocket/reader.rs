@@ -1,4 +1,4 @@
-//! Bytes to messages: tungstenite's `WebSocketContext`, fed with one frame at a time.
+//! Bytes to messages: tungstenite's `WebSocketContext`, fed with one frame at a time, close frames aside.
 
 use std::{
     cell::RefCell,
@@ -11,7 +11,7 @@ use async_tungstenite::tungstenite::{
     protocol::{Role as TungsteniteRole, WebSocketConfig, WebSocketContext},
 };
 
-use super::{Role, frame_cursor::FrameCursor};
+use super::{Role, close_frame::CloseReader, frame_cursor::FrameCursor, frames::CONTROL_PAYLOAD};
 
 /// The least that is read into the context's own buffer at once. Measured: more costs more for small messages and does
 /// not gain for large ones.
@@ -62,8 +62,10 @@ impl Readers {
 
 /// Reads one WebSocket's messages. It answers pings by itself.
 pub(super) struct Reader {
+    role: Role,
     context: WebSocketContext,
     cursor: FrameCursor,
+    close: CloseReader,
     max_message: usize,
     /// A pong waits in the context, since there was no room for it.
     owes: bool,
@@ -78,7 +80,7 @@ pub(super) struct Violation {
 
 impl Reader {
     fn new(role: Role) -> Self {
-        let role = match role {
+        let context_role = match role {
             Role::Server => TungsteniteRole::Server,
             Role::Client => TungsteniteRole::Client,
         };
@@ -87,8 +89,10 @@ impl Reader {
             .write_buffer_size(0)
             .max_write_buffer_size(PONGS);
         Self {
-            context: WebSocketContext::new(role, Some(config)),
+            role,
+            context: WebSocketContext::new(context_role, Some(config)),
             cursor: FrameCursor::default(),
+            close: CloseReader::default(),
             max_message: 0,
             owes: false,
         }
@@ -101,7 +105,8 @@ impl Reader {
         self.max_message = max_message;
         self.context.set_config(|config| {
             config.max_message_size = Some(max_message);
-            config.max_frame_size = Some(max_message);
+            // Control frames are not messages.
+            config.max_frame_size = Some(max_message.max(CONTROL_PAYLOAD));
         });
     }
 
@@ -115,6 +120,7 @@ impl Reader {
         let mut ends = Ends {
             input,
             cursor: &mut self.cursor,
+            close: &self.close,
             out,
         };
         if self.owes {
@@ -127,9 +133,27 @@ impl Reader {
         }
         match read {
             Ok(message) => Ok(Some(message)),
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.read_close(input)
+            }
             Err(error) => Err(Violation::of(&error)),
         }
+    }
+
+    /// The close frame at the front of `input`, if there is one and all of it has come.
+    fn read_close(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Violation> {
+        if !self.close.is_next(&self.cursor, input) {
+            return Ok(None);
+        }
+        let count = self.cursor.advance(input, usize::MAX);
+        let (frame, rest) = input.split_at(count);
+        *input = rest;
+        self.close.add(self.role, frame)?;
+        if !self.cursor.is_between_frames() {
+            return Ok(None);
+        }
+        let close = self.close.finish(self.role)?;
+        Ok(Some(Message::Close(close)))
     }
 
     /// Whether a pong waits in it for room.
@@ -142,6 +166,7 @@ impl Reader {
         let mut ends = Ends {
             input: &mut &[][..],
             cursor: &mut self.cursor,
+            close: &self.close,
             out: Some(out),
         };
         self.owes = !answer(&mut self.context, &mut ends);
@@ -162,14 +187,24 @@ impl Violation {
         }
     }
 
+    /// Something else than RFC 6455 says.
+    pub(super) fn of_protocol(reason: &str) -> Self {
+        Self {
+            code: 1002,
+            reason: reason.to_owned(),
+        }
+    }
+
     fn of(error: &Error) -> Self {
-        let (code, reason) = match error {
-            Error::Capacity(_) => (1009, "the message is too large".to_owned()),
-            Error::Utf8(_) => return Self::broken_text(),
-            Error::Protocol(problem) => (1002, protocol_text(problem)),
-            other => (1002, other.to_string()),
-        };
-        Self { code, reason }
+        match error {
+            Error::Capacity(_) => Self {
+                code: 1009,
+                reason: "the message is too large".to_owned(),
+            },
+            Error::Utf8(_) => Self::broken_text(),
+            Error::Protocol(problem) => Self::of_protocol(&protocol_text(problem)),
+            other => Self::of_protocol(&other.to_string()),
+        }
     }
 }
 
@@ -190,11 +225,16 @@ fn answer(context: &mut WebSocketContext, ends: &mut Ends<'_, '_, '_>) -> bool {
 struct Ends<'r, 'i, 'o> {
     input: &'r mut &'i [u8],
     cursor: &'r mut FrameCursor,
+    close: &'r CloseReader,
     out: Option<&'o mut Vec<u8>>,
 }
 
 impl Read for Ends<'_, '_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // That is not the context's to read.
+        if self.close.is_next(self.cursor, self.input) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let count = self.cursor.advance(self.input, buffer.len());
         if count == 0 {
             return Err(io::ErrorKind::WouldBlock.into());

@@ -13,6 +13,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
+    ptr,
     rc::{Rc, Weak},
 };
 
@@ -85,7 +86,9 @@ impl Topics {
     /// ```
     pub fn unsubscribe(&self, topic: &[u8], socket: &WebSocket) -> bool {
         let mut memberships = socket.memberships.borrow_mut();
-        memberships.retain(|membership| &*membership.topic != topic);
+        memberships.retain(|membership| {
+            &*membership.topic != topic || !ptr::eq(membership.topics.as_ptr(), self)
+        });
         drop(memberships);
         self.remove(topic, socket.number())
     }

@@ -19,6 +19,17 @@ pub type Opener = Rc<dyn Fn() -> Opening>;
 #[derive(Clone, Default)]
 pub struct Carriers {
     openers: Vec<(String, Opener)>,
+    redirects: NetworkRedirects,
+}
+
+/// What becomes of a server on the network that redirects a request to a carried origin.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum NetworkRedirects {
+    /// The request fails: that server could choose what the host's own servers are asked.
+    #[default]
+    Refused,
+    /// They are followed.
+    Followed,
 }
 
 impl Carriers {
@@ -44,6 +55,16 @@ impl Carriers {
         };
         self.openers.push((origin_of(&url), Rc::new(opener)));
         Ok(())
+    }
+
+    /// Redirects from the network to carried origins are followed, too.
+    pub fn follow_network_redirects(&mut self) {
+        self.redirects = NetworkRedirects::Followed;
+    }
+
+    /// Whether a server on the network must not redirect a request to `url`.
+    pub fn refuses_redirect_to(&self, url: &Url) -> bool {
+        self.redirects == NetworkRedirects::Refused && self.find(url).is_some()
     }
 
     /// Whether there are none.

@@ -36,6 +36,10 @@ use crate::{
     },
 };
 
+/// Why a redirect is not followed.
+const ONLY_BY_THE_HOST: &str =
+    "no server on the network may send requests to an origin that the host carries";
+
 /// A response whose head has come, by whichever way.
 struct Carried {
     status: u16,
@@ -107,7 +111,9 @@ impl Way {
         let mut hops = Hops::default();
         loop {
             let again = body.again();
-            let (status, fields, pieces) = match self.carriers.find(&request.url) {
+            let opener = self.carriers.find(&request.url);
+            let over_network = opener.is_none();
+            let (status, fields, pieces) = match opener {
                 Some(open) => self.carry(open, &request, body).await?,
                 None => self.send_on(&request, body).await?,
             };
@@ -121,6 +127,11 @@ impl Way {
                     body: pieces,
                 });
             };
+            if over_network && self.carriers.refuses_redirect_to(&redirect.url) {
+                let to = RequestUrl::from(redirect.url).without_credentials();
+                let error = ClientError::BadRedirect(origin(), to.to_string(), ONLY_BY_THE_HOST);
+                return Err(failed(error));
+            }
             body = redirect.next_body(|| again, origin).map_err(failed)?;
             redirect.apply(&mut request);
         }

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read, Write},
     net::TcpListener,
+    rc::Rc,
     task::{Context, Poll},
     thread,
 };
@@ -131,4 +132,68 @@ fn a_server_that_answers_early_and_reads_no_more_is_heard() {
     assert_eq!((answer.status, &answer.body[..]), (413, &b"stop"[..]));
     drop(caller);
     server.join().unwrap();
+}
+
+/// As [`Pieces`], with something that is dropped with it.
+struct Holding(Pieces, #[expect(dead_code)] Rc<()>);
+
+impl BodySource for Holding {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
+        self.0.poll_piece(context)
+    }
+}
+
+/// Sends a body that holds something to a server that answers with `status` when it has seen `last` of the request, and then
+/// nothing more: how often that is held while the response is read.
+fn held_behind_a_response(status: &'static str, last: &'static [u8]) -> usize {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(last) {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\n");
+        client.write_all(head.as_bytes()).unwrap();
+        let _ = client.read_to_end(&mut Vec::new());
+    });
+    let caller = Caller::new();
+    let held = Rc::new(());
+    let body = RequestBody::Streamed {
+        source: Box::new(Holding(Pieces(vec![b"one"]), held.clone())),
+        length: None,
+    };
+    let sending = caller.client.send_body(caller.request("POST", &url), body);
+    let response = caller.engine.block_on(sending).unwrap().unwrap();
+    let count = Rc::strong_count(&held) - 1;
+    drop(response);
+    server.join().unwrap();
+    count
+}
+
+#[test]
+fn what_makes_a_body_is_dropped_when_the_body_is_sent_and_not_only_when_the_response_is_read() {
+    assert_eq!(held_behind_a_response("200 OK", b"0\r\n\r\n"), 0);
+}
+
+#[test]
+fn what_makes_a_body_that_the_server_does_not_want_is_dropped_with_its_answer() {
+    assert_eq!(held_behind_a_response("403 No", b"\r\n\r\n"), 0);
+}
+
+#[test]
+fn the_bytes_of_a_body_are_not_kept_while_the_response_is_read() {
+    let peer = Peer::new(vec![send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")]);
+    let caller = Caller::new();
+    let bytes = Rc::new(b"a note".to_vec());
+    let request = caller.request("POST", &peer.url());
+    let sending = caller
+        .client
+        .send_body(request, RequestBody::Bytes(bytes.clone()));
+    let response = caller.engine.block_on(sending).unwrap().unwrap();
+    assert_eq!(Rc::strong_count(&bytes), 1);
+    drop(response);
 }

@@ -1,8 +1,15 @@
 //! HTTPS, with certificates made here.
 
-use std::{rc::Rc, thread, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    rc::Rc,
+    thread,
+    time::Duration,
+};
 
 use lute_net::engine::tls::ClientTlsOptions;
+use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod};
 
 use super::peer::Caller;
 use crate::{
@@ -166,7 +173,7 @@ fn a_server_that_speaks_no_tls_is_named_so() {
 
 #[test]
 fn a_server_that_never_shakes_hands_is_given_up() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let held = thread::spawn(move || listener.accept());
     let mut caller = Caller::new();
@@ -177,4 +184,38 @@ fn a_server_that_never_shakes_hands_is_given_up() {
     let expected = format!("connecting to localhost:{port} timed out after 0.1 s");
     assert_eq!(problem, expected);
     drop(held);
+}
+
+/// A server that sends so many session tickets behind the handshake, and then answers.
+fn server_of_tickets(issued: &Issued, count: usize) -> String {
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+    acceptor.set_num_tickets(count).unwrap();
+    acceptor
+        .set_certificate_chain_file(&issued.certificate)
+        .unwrap();
+    acceptor
+        .set_private_key_file(&issued.key, SslFiletype::PEM)
+        .unwrap();
+    let acceptor = acceptor.build();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let mut client = acceptor.accept(listener.accept().unwrap().0).unwrap();
+        let _ = client.read(&mut [0; 4096]);
+        let _ = client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+        let _ = client.read(&mut [0; 4096]);
+    });
+    format!("https://localhost:{port}/")
+}
+
+#[test]
+fn a_server_may_send_some_tickets_but_not_messages_of_tls_without_end() {
+    let authority = Authority::new();
+    let issued = authority.issue("server");
+    let caller = trusting(&authority);
+    let answer = caller.get(&server_of_tickets(&issued, 16)).unwrap();
+    assert_eq!(answer.body, b"hello");
+    let problem = caller.get(&server_of_tickets(&issued, 1000)).unwrap_err();
+    let expected = "sends messages of tls without end, and no data";
+    assert!(problem.ends_with(expected), "{problem}");
 }

@@ -150,6 +150,8 @@ fn what_is_no_frame_of_a_server_ends_a_websocket_with_1002() {
         ended(subject, masked, BROKEN);
         let compressed = |client| opened_saying(client, &plain(TEXT | 0x40, b"one"));
         ended(subject, compressed, BROKEN);
+        let code = |client| opened_saying(client, &plain(CLOSE, &1005_u16.to_be_bytes()));
+        ended(subject, code, BROKEN);
     });
 }
 

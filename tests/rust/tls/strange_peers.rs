@@ -1,5 +1,7 @@
 //! Peers that are not what they should be.
 
+use futures_lite::AsyncWriteExt;
+
 use super::*;
 
 #[test]
@@ -24,7 +26,7 @@ fn a_peer_that_speaks_plain_http_is_named_so() {
     let client = client_of(&authority);
     let server = load(&authority, Some(authority.certificate()));
     run(async |engine| {
-        let (left, right) = sockets(&engine);
+        let (mut left, right) = sockets(&engine);
         left.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             .await
             .unwrap();
@@ -35,7 +37,7 @@ fn a_peer_that_speaks_plain_http_is_named_so() {
         );
         drop(left);
 
-        let (left, right) = sockets(&engine);
+        let (left, mut right) = sockets(&engine);
         right.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         let leaves = async {
             let mut buffer = [0; 64];

@@ -6,7 +6,7 @@ use socket2::SockRef;
 
 use super::{
     echo,
-    raw::{CLOSE, RawWebSocket, TEXT},
+    raw::{CLOSE, RawWebSocket, TEXT, frame},
     server,
 };
 use crate::support::{Server, wait_until};
@@ -22,6 +22,8 @@ fn the_clients_close_frame_is_answered_with_its_code() {
         (close_payload(1000, "done"), Some(1000), "close\t1000\tdone"),
         (close_payload(3999, ""), Some(3999), "close\t3999\t"),
         (close_payload(4999, "ä"), Some(4999), "close\t4999\tä"),
+        // In the registry since RFC 6455: Bad Gateway.
+        (close_payload(1014, "x"), Some(1014), "close\t1014\tx"),
         (Vec::new(), None, "close\t1005\t"),
     ] {
         let mut websocket = RawWebSocket::open(&server);
@@ -33,13 +35,15 @@ fn the_clients_close_frame_is_answered_with_its_code() {
 
 #[test]
 fn codes_that_may_not_be_sent_are_answered_with_1002() {
-    let server = echo();
+    let mut server = echo();
     for code in [
         0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65535,
     ] {
         let mut websocket = RawWebSocket::open(&server);
-        websocket.send(CLOSE, &close_payload(code, ""));
+        websocket.send(CLOSE, &close_payload(code, "why"));
         assert_eq!(websocket.receive_close(), Some(1002), "{code}");
+        let told = format!("close\t1002\ta close frame has the invalid code {code}");
+        assert_eq!(server.next_line(), told);
     }
 }
 
@@ -179,6 +183,30 @@ fn a_silent_client_is_pinged_and_one_that_does_not_answer_is_dropped() {
 }
 
 #[test]
+fn a_client_that_leaves_messages_behind_that_nobody_takes_is_noticed() {
+    let mut server =
+        server(r#"idletimeout = 0.6, close = function(ws, code) print("close", code) end"#);
+    let before = server.descriptors();
+    let open = |server: &Server| {
+        let mut websocket = RawWebSocket::open(server);
+        websocket.raw(&frame(TEXT, b"x").repeat(1000));
+        // More than it has read.
+        assert_eq!(websocket.receive(), (0x89, Vec::new()));
+        websocket.raw(&frame(TEXT, b"x").repeat(1000));
+        websocket.stream
+    };
+    let reset = open(&server);
+    SockRef::from(&reset)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(reset);
+    assert_eq!(server.next_line(), "close\t1006");
+    drop(open(&server));
+    assert_eq!(server.next_line(), "close\t1006");
+    wait_until("nothing is left", || server.descriptors() == before);
+}
+
+#[test]
 fn closing_the_server_drops_its_websockets_and_tells_the_script_once_for_each() {
     let server = Server::start(
         r#"
@@ -200,6 +228,25 @@ print(running.port)
     assert_eq!(server.next_line(), "close\t1\t1006");
     assert_eq!(server.next_line(), "close\t2\t1006");
     assert!(server.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_callback_that_closes_the_server_is_the_last_for_messages_and_can_send_no_more() {
+    let mut server = Server::start(
+        r#"
+local server = require("@lute/net/server")
+local running
+running = server.serve({ port = 0, websocket = {
+	message = function(ws, message) print(message, ws:send("before"), running.close(), ws:send("after")) end,
+	close = function(ws, code) print("close", code) end,
+} })
+print(running.port)
+"#,
+    );
+    let mut websocket = RawWebSocket::open(&server);
+    websocket.raw(&[frame(TEXT, b"one"), frame(TEXT, b"two")].concat());
+    assert_eq!(server.next_line(), "one\t6\ttrue\t0");
+    assert_eq!(server.next_line(), "close\t1006");
 }
 
 #[test]

@@ -161,3 +161,19 @@ close = function(ws, code) print("close", code) end"#,
     assert_eq!(fragments.receive_close(), Some(1009));
     assert_eq!(server.next_line(), "close\t1009");
 }
+
+#[test]
+fn control_frames_may_be_longer_than_the_longest_message() {
+    let mut server = server(
+        r#"maxmessagesize = 10, close = function(ws, code, reason) print("close", code, reason) end"#,
+    );
+    let mut websocket = RawWebSocket::open(&server);
+    websocket.send(PING, &[b'a'; 125]);
+    assert_eq!(websocket.receive(), (0x8a, vec![b'a'; 125]));
+    websocket.send(0x88, b"\x03\xe8more than ten bytes");
+    assert_eq!(websocket.receive_close(), Some(1000));
+    assert_eq!(server.next_line(), "close\t1000\tmore than ten bytes");
+    let mut websocket = RawWebSocket::open(&server);
+    websocket.send(TEXT, &[b'a'; 11]);
+    assert_eq!(websocket.receive_close(), Some(1009));
+}

@@ -15,7 +15,7 @@ use super::{super::arrivals::FRAMES_PER_TURN, *};
 use crate::engine::{
     limits::WebSocketLimits,
     socket::Socket,
-    websocket::{Data, Incoming, Sent, WebSocket},
+    websocket::{Data, Incoming, Sent, WebSocket, topics::Topics},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -320,4 +320,38 @@ fn a_receiver_that_has_enough_gets_the_rest_of_a_connection_that_has_ended_meanw
     }
     subject.run_until("its end", |subject| subject.code().is_some());
     assert_eq!(subject.code(), Some(1000));
+}
+
+#[test]
+fn an_end_that_leaves_messages_behind_that_nobody_takes_is_left_in_time() {
+    let limits = WebSocketLimits {
+        held: 1,
+        ping: Duration::from_millis(100),
+        ..WebSocketLimits::default()
+    };
+    let mut subject = Subject::open(limits, SYSTEM_BUFFER);
+    subject.service.holds.set(true);
+    (&subject.other).write_all(&MESSAGE.repeat(5)).unwrap();
+    subject.run_until("two messages", |subject| subject.messages() == 2);
+    // Whoever is still there is not left, and whoever takes messages is in no hurry.
+    assert_eq!(subject.read_to(b"\x89\0\x89\0").len(), 4);
+    for count in 3..=5 {
+        subject.socket.release();
+        subject.run_until("a message", |subject| subject.messages() == count);
+    }
+    (&subject.other).write_all(&MESSAGE.repeat(5)).unwrap();
+    subject.other = UnixStream::pair().unwrap().0;
+    subject.run_until("its end", |subject| subject.code().is_some());
+    assert_eq!((subject.messages(), subject.code()), (5, Some(1006)));
+}
+
+#[test]
+fn subscriptions_to_a_topic_of_the_same_name_elsewhere_are_others() {
+    let subject = Subject::open(WebSocketLimits::default(), SYSTEM_BUFFER);
+    let (here, elsewhere) = (Rc::new(Topics::default()), Rc::new(Topics::default()));
+    assert!(here.subscribe(b"news", &subject.socket));
+    assert!(elsewhere.subscribe(b"news", &subject.socket));
+    assert!(here.unsubscribe(b"news", &subject.socket));
+    subject.socket.end();
+    assert!(!elsewhere.unsubscribe(b"news", &subject.socket), "ended");
 }
