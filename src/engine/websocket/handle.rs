@@ -302,7 +302,7 @@ impl WebSocket {
 
     /// Whether the receiver holds on to too many messages to be given more.
     pub(super) fn is_full(&self) -> bool {
-        self.held.get() > self.limits.held
+        self.is_open() && self.held.get() > self.limits.held
     }
 
     /// From here on until [`Self::uncork`], small messages are collected.

@@ -58,6 +58,9 @@ const ITS_TEMPLATE: c_int = 1;
 const ITS_HANDLER: c_int = 2;
 const ITS_TABLE: c_int = 3;
 
+/// The number of no exchange.
+const NOBODY: u64 = 0;
+
 /// Where a worker's record has the request.
 const RECORDED: c_int = 1;
 
@@ -141,19 +144,20 @@ unsafe fn after_conclusion(state: *mut lua_State, workers: &Workers, call: *mut 
     }
 }
 
-/// The handler that a worker has called has waited, or what concludes its call has: Rust waits for the answer.
+/// The handler that a worker has called has waited, or what concludes its call has: Rust waits for the answer, unless the client is
+/// gone.
 unsafe fn after_wait(state: *mut lua_State, workers: &Workers) -> c_int {
     // SAFETY: as the module says. At most 6 places are used above the answer.
     unsafe {
         let number = ffi::lua_tonumber(state, NUMBER) as u64;
-        if let Some(exchange) = workers.waited(number) {
-            if ffi::lua_gettop(state) < HEADERS && !conclude(state, exchange) {
-                return YIELDS;
-            }
-            push_answer(state, ANSWER, Some(exchange));
-            ffi::lua_call(state, 5, 0);
-            workers.done(number);
+        // An answer to nobody is dropped with what makes its body.
+        let exchange = workers.waited(number).unwrap_or(NOBODY);
+        if ffi::lua_gettop(state) < HEADERS && !conclude(state, exchange) {
+            return YIELDS;
         }
+        push_answer(state, ANSWER, Some(exchange));
+        ffi::lua_call(state, 5, 0);
+        workers.done(number);
         if workers.keep(state, number) {
             return rest(state);
         }

@@ -1,6 +1,10 @@
 //! RFC 6455 §7: every way in which a WebSocket ends, and that the script hears of it once.
 
-use std::{io::Write, net::Shutdown, time::Duration};
+use std::{
+    io::Write,
+    net::Shutdown,
+    time::{Duration, Instant},
+};
 
 use socket2::SockRef;
 
@@ -180,6 +184,28 @@ fn a_silent_client_is_pinged_and_one_that_does_not_answer_is_dropped() {
     silent.receive_end();
     drop(answers);
     assert_eq!(server.next_line(), "close\t1006");
+}
+
+#[test]
+fn messages_that_nobody_takes_do_not_hold_up_the_end_of_a_websocket_that_was_closed() {
+    let mut server = server(
+        r#"open = function(ws)
+	task.wait(0.3)
+	print("closes")
+	ws:close(4001, "enough")
+end,
+close = function(ws, code) print("close", code) end"#,
+    );
+    let mut websocket = RawWebSocket::open(&server);
+    websocket.raw(&frame(TEXT, b"x").repeat(1000));
+    assert_eq!(server.next_line(), "closes");
+    let begun = Instant::now();
+    assert_eq!(websocket.receive(), (CLOSE, close_payload(4001, "enough")));
+    websocket.send(CLOSE, &close_payload(4001, ""));
+    websocket.receive_end();
+    assert_eq!(server.next_line(), "close\t4001");
+    // The other end's close frame has 10 s.
+    assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
