@@ -1,6 +1,7 @@
 //! The loads, and for each one the rows of its table.
 
 use crate::contract::{Handler, Headers};
+use crate::load::exchange::InFlight::{self, Apart, Together};
 use crate::peers::Peer;
 
 /// One table of the report.
@@ -39,11 +40,11 @@ pub enum Work {
         connections: usize,
         depth: usize,
     },
-    /// Messages of `bytes` that come back; the next `depth` go out when the last `depth` are back.
+    /// Messages of `bytes` that come back.
     WebSocketEcho {
         bytes: usize,
         connections: usize,
-        depth: usize,
+        in_flight: InFlight,
     },
     /// One message at a time to all subscribers.
     Publish { subscribers: usize },
@@ -76,10 +77,10 @@ pub fn all() -> Vec<Load> {
         connections,
         depth: 1,
     };
-    let echo = |bytes, depth| Work::WebSocketEcho {
+    let echo = |bytes, in_flight| Work::WebSocketEcho {
         bytes,
         connections: CONNECTIONS,
-        depth,
+        in_flight,
     };
     vec![
         load(
@@ -151,25 +152,31 @@ pub fn all() -> Vec<Load> {
         load(
             "ws-64b",
             "WebSocket echo of 64 B, one in flight on each of 64",
-            echo(64, 1),
+            echo(64, Together(1)),
             websocket_echo_rows(),
         ),
         load(
             "ws-64b-16",
             "WebSocket echo of 64 B, 16 in flight on each of 64",
-            echo(64, 16),
+            echo(64, Together(16)),
+            websocket_echo_rows(),
+        ),
+        load(
+            "ws-64b-apart",
+            "WebSocket echo of 64 B, 16 in flight on each of 64, each sent by itself",
+            echo(64, Apart(16)),
             websocket_echo_rows(),
         ),
         load(
             "ws-16k",
             "WebSocket echo of 16 KiB, one in flight on each of 64",
-            echo(16 * 1024, 1),
+            echo(16 * 1024, Together(1)),
             websocket_echo_rows(),
         ),
         load(
             "ws-16k-16",
             "WebSocket echo of 16 KiB, 16 in flight on each of 64",
-            echo(16 * 1024, 16),
+            echo(16 * 1024, Together(16)),
             websocket_echo_rows(),
         ),
         load(

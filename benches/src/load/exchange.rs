@@ -1,5 +1,6 @@
-//! The usual load: every connection sends a batch, waits for all answers to it, and sends the next one.
+//! The usual load: every connection keeps requests in flight, and sends the next ones when they are answered.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::thread;
@@ -18,29 +19,46 @@ const READ_BUFFER: usize = 256 * 1024;
 /// All connections silent for so long: the server hangs.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// How many requests of each connection are in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InFlight {
+    /// So many in one write, and the next ones when all are answered.
+    Together(usize),
+    /// So many, each in a write of its own, and the next one when one is answered: programs send so what has nothing to do with
+    /// each other.
+    Apart(usize),
+}
+
 pub struct Exchange<A> {
     epoll: OwnedFd,
     events: Vec<Event>,
     lanes: Vec<Lane<A>>,
+    /// What one write sends.
     batch: Vec<u8>,
+    /// Requests in it.
     depth: usize,
+    /// Batches in flight.
+    batches: usize,
     buffer: Vec<u8>,
 }
 
 struct Lane<A> {
     stream: Stream,
     answers: A,
-    /// How much of the batch is still to be written.
+    /// How much of the last batches is still to be written.
     unsent: usize,
-    /// How many answers to the batch are still to come; 0 before the first batch.
-    awaited: usize,
-    sent_at: Instant,
+    /// The batches in flight: when each was sent, and how many answers to it are still to come.
+    sent: VecDeque<(Instant, usize)>,
     wants_to_write: bool,
 }
 
 impl<A: Answers> Exchange<A> {
-    /// Over `streams`, `depth` times `request` at a time.
-    pub fn new(streams: Vec<(Stream, A)>, request: &[u8], depth: usize) -> Result<Self> {
+    /// Over `streams`, each with so many of `request`.
+    pub fn new(streams: Vec<(Stream, A)>, request: &[u8], in_flight: InFlight) -> Result<Self> {
+        let (batches, depth) = match in_flight {
+            InFlight::Together(depth) => (1, depth),
+            InFlight::Apart(batches) => (batches, 1),
+        };
         let epoll = epoll::create(CreateFlags::CLOEXEC).context("epoll")?;
         let mut lanes = Vec::with_capacity(streams.len());
         for (index, (stream, answers)) in streams.into_iter().enumerate() {
@@ -52,13 +70,11 @@ impl<A: Answers> Exchange<A> {
                 EventFlags::IN,
             )
             .context("epoll")?;
-            let sent_at = Instant::now();
             lanes.push(Lane {
                 stream,
                 answers,
                 unsent: 0,
-                awaited: 0,
-                sent_at,
+                sent: VecDeque::with_capacity(batches),
                 wants_to_write: false,
             });
         }
@@ -69,26 +85,27 @@ impl<A: Answers> Exchange<A> {
             lanes,
             batch: request.repeat(depth),
             depth,
+            batches,
             buffer: vec![0; READ_BUFFER],
         })
     }
 
-    fn send_batch(&mut self, index: usize) -> Result<()> {
+    /// Sends the batches that are not in flight.
+    fn send_batches(&mut self, index: usize) -> Result<()> {
         let lane = &mut self.lanes[index];
-        lane.unsent = self.batch.len();
-        lane.awaited = self.depth;
-        lane.sent_at = Instant::now();
+        while lane.sent.len() < self.batches {
+            lane.unsent += self.batch.len();
+            lane.sent.push_back((Instant::now(), self.depth));
+        }
         self.write(index)
     }
 
-    /// Writes what the socket takes, and asks to be told when it takes more.
+    /// Writes what the socket takes, batch by batch, and asks to be told when it takes more.
     fn write(&mut self, index: usize) -> Result<()> {
         let lane = &mut self.lanes[index];
         while lane.unsent > 0 {
-            match lane
-                .stream
-                .write(&self.batch[self.batch.len() - lane.unsent..])
-            {
+            let rest = (lane.unsent - 1) % self.batch.len() + 1;
+            match lane.stream.write(&self.batch[self.batch.len() - rest..]) {
                 Ok(count) => lane.unsent -= count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error).context("connection lost while sending"),
@@ -113,7 +130,7 @@ impl<A: Answers> Exchange<A> {
         Ok(())
     }
 
-    /// Reads once, or from TLS until nothing is left, and goes on with the next batch when this one is answered.
+    /// Reads once, or from TLS until nothing is left, and sends the next batches for those that are answered.
     fn read(&mut self, index: usize, tally: &mut Tally) -> Result<()> {
         loop {
             let lane = &mut self.lanes[index];
@@ -123,19 +140,23 @@ impl<A: Answers> Exchange<A> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error).context("connection lost"),
             };
-            let answered = lane.answers.take(&self.buffer[..count])?;
-            if answered > lane.awaited {
-                bail!("more answers than requests");
-            }
-            if answered > 0 {
-                lane.awaited -= answered;
-                tally.answers += answered as u64;
-                tally
-                    .latency
-                    .record(lane.sent_at.elapsed(), answered as u64);
-                if lane.awaited == 0 {
-                    self.send_batch(index)?;
+            let mut answered = lane.answers.take(&self.buffer[..count])?;
+            tally.answers += answered as u64;
+            let before = lane.sent.len();
+            while answered > 0 {
+                let Some((sent_at, awaited)) = lane.sent.front_mut() else {
+                    bail!("more answers than requests");
+                };
+                let of_batch = answered.min(*awaited);
+                tally.latency.record(sent_at.elapsed(), of_batch as u64);
+                answered -= of_batch;
+                *awaited -= of_batch;
+                if *awaited == 0 {
+                    lane.sent.pop_front();
                 }
+            }
+            if lane.sent.len() < before {
+                self.send_batches(index)?;
             }
             if !self.lanes[index].stream.buffers() {
                 return Ok(());
@@ -152,11 +173,8 @@ impl<A: Answers> Drive for Exchange<A> {
             elapsed: Duration::ZERO,
             latency: Latency::new(),
         };
-        let idle: Vec<usize> = (0..self.lanes.len())
-            .filter(|&index| self.lanes[index].awaited == 0)
-            .collect();
-        for index in idle {
-            self.send_batch(index)?;
+        for index in 0..self.lanes.len() {
+            self.send_batches(index)?;
         }
         let mut last_event = begin;
         loop {

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use super::{Plan, Sample, target};
 use crate::contract::{Handler, Headers};
-use crate::load::exchange::Exchange;
+use crate::load::exchange::{Exchange, InFlight};
 use crate::load::frames::{self, Echoes};
 use crate::load::idle::IdleConnections;
 use crate::load::publish::Publication;
@@ -89,13 +89,13 @@ fn drive(work: &Work, target: &Target) -> Result<Box<dyn Drive>> {
             Ok(Box::new(Exchange::new(
                 streams,
                 &handler.request(headers),
-                depth,
+                InFlight::Together(depth),
             )?))
         }
         Work::WebSocketEcho {
             bytes,
             connections,
-            depth,
+            in_flight,
         } => {
             let message = frames::message(bytes);
             let connect = |_| {
@@ -107,7 +107,7 @@ fn drive(work: &Work, target: &Target) -> Result<Box<dyn Drive>> {
             Ok(Box::new(Exchange::new(
                 streams,
                 &frames::masked(&message),
-                depth,
+                in_flight,
             )?))
         }
         Work::Publish { subscribers } => Ok(Box::new(Publication::open(

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::contract::Handler;
 use crate::load::Drive;
-use crate::load::exchange::Exchange;
+use crate::load::exchange::{Exchange, InFlight};
 use crate::load::responses::Responses;
 use crate::load::stream::Target;
 
@@ -44,7 +44,8 @@ pub fn load_generator(port: u16, seconds: f64, request: &Path, at_once: usize) -
     let answer = Handler::Hello.answer();
     let connect = |_| Ok((target.connect()?, Responses::new(&answer)));
     let streams = (0..at_once).map(connect).collect::<Result<Vec<_>>>()?;
-    let tally = Exchange::new(streams, &request, 1)?.run(Duration::try_from_secs_f64(seconds)?)?;
+    let tally = Exchange::new(streams, &request, InFlight::Together(1))?
+        .run(Duration::try_from_secs_f64(seconds)?)?;
     report(tally.answers, tally.elapsed);
     Ok(())
 }
