@@ -13,9 +13,7 @@ impl Script {
     /// nothing.
     pub(super) fn exchange_gone(&self, exchange: u64, worker: Option<u64>) {
         let gone = self.call_luau(Modules::server, |server| {
-            if let Some(worker) = worker {
-                server.handlers.give_up(worker);
-            }
+            let worker = worker.filter(|worker| server.handlers.give_up(exchange, *worker));
             beyond_the_limit(&self.lua()?, || server.gone.call((exchange, worker)))
         });
         self.report_unless_fine(gone);

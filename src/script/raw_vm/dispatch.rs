@@ -137,9 +137,14 @@ impl Handlers {
         })
     }
 
-    /// Nobody waits any more for what this worker does.
-    pub fn give_up(&self, worker: u64) {
-        self.workers.done(worker);
+    /// Nobody waits any more for the answer of this exchange. Whether the worker was to give it: one that has returned may be at
+    /// another's by now.
+    pub fn give_up(&self, exchange: u64, worker: u64) -> bool {
+        let gives = self.workers.waited(worker) == Some(exchange);
+        if gives {
+            self.workers.done(worker);
+        }
+        gives
     }
 }
 

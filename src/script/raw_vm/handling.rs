@@ -150,6 +150,9 @@ unsafe fn after_wait(state: *mut lua_State, workers: &Workers) -> c_int {
     // SAFETY: as the module says. At most 6 places are used above the answer.
     unsafe {
         let number = ffi::lua_tonumber(state, NUMBER) as u64;
+        if workers.was_disturbed(number) {
+            return rest(state);
+        }
         // An answer to nobody is dropped with what makes its body.
         let exchange = workers.waited(number).unwrap_or(NOBODY);
         if ffi::lua_gettop(state) < HEADERS && !conclude(state, exchange) {

@@ -231,6 +231,9 @@ unsafe fn after_wait(state: *mut lua_State, workers: &Workers) -> c_int {
     // SAFETY: as the module says. At most 2 places are used.
     unsafe {
         let number = ffi::lua_tonumber(state, NUMBER) as u64;
+        if workers.was_disturbed(number) {
+            return rest(state);
+        }
         if let Some(socket) = workers.waited(number) {
             ffi::lua_pushvalue(state, RELEASE);
             ffi::lua_pushnumber(state, socket as f64);

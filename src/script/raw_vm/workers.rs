@@ -184,6 +184,20 @@ impl Workers {
         self.waiting.borrow_mut().remove(&worker);
     }
 
+    /// The worker is not there any more: neither for what it was resumed for nor for later calls.
+    fn dismiss(&self, worker: u64) {
+        self.done(worker);
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|other| other.number != worker);
+    }
+
+    /// Whether this worker, which runs, was to rest: nobody has called for it. Only who has found it without our knowledge can
+    /// have resumed it, as with a `coroutine.running` from before ours was installed.
+    pub(super) fn was_disturbed(&self, worker: u64) -> bool {
+        let is_idle = || self.idle.borrow().iter().any(|idle| idle.number == worker);
+        self.waited(worker).is_none() && is_idle()
+    }
+
     /// Keeps the coroutine that runs, the worker of this number, for later calls, if no script knows it and there is room; whether
     /// it is. It has to yield then.
     pub(super) unsafe fn keep(&self, state: *mut lua_State, number: u64) -> bool {
@@ -239,17 +253,17 @@ impl Worker {
     }
 }
 
-/// The function that a worker's number is asked and told of: `waited(number, done)` is what it was resumed for, if it waits or has
-/// waited, until that is `done`.
+/// The function that a worker's number is asked and told of: `waited(number, over)` is what it was resumed for, if it waits or has
+/// waited. When the worker is `over` it is not resumed again.
 ///
 /// # Errors
 /// When the VM has no memory left.
 pub(super) fn waited_function(lua: &Lua, workers: &Rc<Workers>) -> LuaResult<LuaFunction> {
     let workers = workers.clone();
-    lua.create_function(move |_, (number, done): (u64, Option<bool>)| {
+    lua.create_function(move |_, (number, over): (u64, Option<bool>)| {
         let waited = workers.waited(number);
-        if done == Some(true) {
-            workers.done(number);
+        if over == Some(true) {
+            workers.dismiss(number);
         }
         Ok(waited)
     })
