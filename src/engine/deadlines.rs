@@ -21,6 +21,8 @@ const GRAIN: Duration = Duration::from_millis(100);
 pub struct Deadlines {
     entries: RefCell<Slab<Entry>>,
     next_sweep: Cell<Option<Instant>>,
+    /// The next sweep comes no sooner, however early a deadline is.
+    not_before: Cell<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -80,11 +82,16 @@ impl Deadlines {
                 earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
             }
         }
-        self.next_sweep
-            .set(earliest.map(|due| due.max(now + GRAIN)));
+        self.not_before.set(Some(now + GRAIN));
+        self.next_sweep.set(None);
+        if let Some(due) = earliest {
+            self.sweep_at(due);
+        }
     }
 
     fn sweep_at(&self, due: Instant) {
+        // Or else one that is set anew whenever it expires, to a moment later, would keep the thread busy.
+        let due = self.not_before.get().map_or(due, |least| due.max(least));
         if self.next_sweep.get().is_none_or(|next| due < next) {
             self.next_sweep.set(Some(due));
         }
@@ -214,6 +221,18 @@ mod tests {
         assert!(expired(&early) && !expired(&late));
         deadlines.sweep(now + Duration::from_secs(1));
         assert!(expired(&late));
+    }
+
+    #[test]
+    fn a_deadline_that_is_set_anew_whenever_it_expires_does_not_make_sweeps_come_sooner() {
+        let deadlines = Rc::<Deadlines>::default();
+        let now = Instant::now();
+        let deadline = deadlines.register();
+        deadline.set(now);
+        deadlines.sweep(now);
+        assert!(expired(&deadline));
+        deadline.set(now + Duration::from_nanos(1));
+        assert_eq!(deadlines.next_sweep(), Some(now + GRAIN));
     }
 
     #[test]

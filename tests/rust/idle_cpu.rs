@@ -9,7 +9,7 @@ use std::{
 
 use socket2::SockRef;
 
-use crate::support::Server;
+use crate::{support::Server, websocket::raw};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -99,6 +99,37 @@ return """#
     server.output.read_line(&mut String::new()).unwrap();
     let _open = answering.join().unwrap();
     thread::sleep(Duration::from_millis(50));
+    let before = server.cpu_time();
+    thread::sleep(Duration::from_secs(2));
+    let used = server.cpu_time() - before;
+    assert!(used < LIMIT, "{used:?}");
+}
+
+#[test]
+fn a_websocket_that_is_not_read_and_may_be_silent_for_a_nanosecond_costs_next_to_nothing() {
+    let mut server = Server::start(
+        r#"
+local task = require("@lute/task")
+local running = require("@lute/net/server").serve({
+	port = 0,
+	websocket = {
+		idletimeout = 1e-9,
+		message = function(_, message)
+			if message == "last" then print("has enough") end
+			task.wait(30)
+		end,
+	},
+})
+print(running.port)
+"#,
+    );
+    // All at once, and more than is handed on: reading pauses before the silence can end the connection.
+    let mut bytes = raw::HANDSHAKE.as_bytes().to_vec();
+    bytes.extend(raw::frame(raw::TEXT, b"x").repeat(64));
+    bytes.extend(raw::frame(raw::TEXT, b"last").repeat(9));
+    let mut stream = server.connect();
+    stream.write_all(&bytes).unwrap();
+    assert_eq!(server.next_line(), "has enough");
     let before = server.cpu_time();
     thread::sleep(Duration::from_secs(2));
     let used = server.cpu_time() - before;

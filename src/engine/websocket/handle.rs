@@ -231,6 +231,9 @@ impl WebSocket {
         frames::close(output.queue.end(), self.role, Some(code), reason);
         output.closing = Some((code, reason.to_owned()));
         output.wake();
+        drop(output);
+        // Nothing can be sent any more: those who wait to send learn it now, though the other end may take nothing for long.
+        self.wake_shrinking();
     }
 
     /// The receiver has done with one of the messages that it had held on to.

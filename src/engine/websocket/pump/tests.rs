@@ -355,3 +355,23 @@ fn subscriptions_to_a_topic_of_the_same_name_elsewhere_are_others() {
     subject.socket.end();
     assert!(!elsewhere.unsubscribe(b"news", &subject.socket), "ended");
 }
+
+#[test]
+fn who_waits_for_room_learns_at_once_that_it_was_closed() {
+    let subject = Subject::open(WebSocketLimits::default(), SYSTEM_BUFFER);
+    subject.fill();
+    let waits = Rc::new(Cell::new(false));
+    let waiting = subject.engine.spawn({
+        let (socket, waits) = (subject.socket.clone(), waits.clone());
+        async move {
+            waits.set(true);
+            socket.shrunk(0).await;
+        }
+    });
+    subject.run_until("it waits", |_| waits.get());
+    let begun = Instant::now();
+    subject.socket.close(1000, "");
+    subject.run_until("it knows", |_| waiting.is_finished());
+    // The other end's close frame has 10 s.
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
