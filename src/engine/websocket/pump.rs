@@ -416,7 +416,7 @@ impl Pump {
             Some(Late::Sign | Late::Ping) if self.has_unread(context) => self.times.heard(now),
             Some(Late::Sign) => return Some(self.cut_off("nothing came for too long")),
             Some(Late::Ping) => {
-                self.times.pinged();
+                self.times.pinged(now);
                 self.socket.probe();
                 if let Some(failure) = self.write() {
                     return Some(self.take_last(context, &failure));

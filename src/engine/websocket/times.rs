@@ -1,6 +1,6 @@
 //! What of a WebSocket may be late: whatever the other end sends, that it takes what is sent, and its close frame.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::closing::Closing;
 use crate::engine::{limits::WebSocketLimits, timers::deadline_after};
@@ -8,7 +8,8 @@ use crate::engine::{limits::WebSocketLimits, timers::deadline_after};
 /// What was seen last, and when.
 pub(super) struct Times {
     heard: Instant,
-    pinged: bool,
+    /// When the other end was asked whether it is there, since then.
+    pinged: Option<Instant>,
     /// Since when the other end has taken nothing of what waits.
     stuck: Option<Instant>,
     /// Its close frame is awaited. Boxed: an open WebSocket, which may be one of many, has none.
@@ -32,7 +33,7 @@ impl Times {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             heard: now,
-            pinged: false,
+            pinged: None,
             stuck: None,
             closing: None,
         }
@@ -41,12 +42,12 @@ impl Times {
     /// Something came, or could not be heard before.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
-        self.pinged = false;
+        self.pinged = None;
     }
 
     /// The other end was asked whether it is there.
-    pub(super) fn pinged(&mut self) {
-        self.pinged = true;
+    pub(super) fn pinged(&mut self, now: Instant) {
+        self.pinged = Some(now);
     }
 
     /// All that is to be sent is sent.
@@ -80,12 +81,8 @@ impl Times {
 
     /// When something will be late.
     pub(super) fn due(&self, limits: &WebSocketLimits) -> Instant {
-        let silence = if self.pinged {
-            limits.idle
-        } else {
-            limits.ping
-        };
-        let due = deadline_after(self.heard, silence);
+        let (since, silence, _) = self.silence(limits);
+        let due = deadline_after(since, silence);
         let stuck = self.stuck.map(|since| deadline_after(since, limits.write));
         let closing = self.closing.as_ref();
         let closing = closing.map(|closing| closing.due(self.stuck));
@@ -102,17 +99,22 @@ impl Times {
         if self.stuck.is_some_and(|since| late(since, limits.write)) {
             return Some(Late::Reading);
         }
-        if late(self.heard, limits.idle) {
-            return Some(Late::Sign);
+        let (since, silence, what) = self.silence(limits);
+        late(since, silence).then_some(what)
+    }
+
+    /// What silence is for, since when and for how long. A ping that was late has the time for its answer all the same.
+    fn silence(&self, limits: &WebSocketLimits) -> (Instant, Duration, Late) {
+        match self.pinged {
+            Some(at) => (at, limits.idle.saturating_sub(limits.ping), Late::Sign),
+            None if limits.ping >= limits.idle => (self.heard, limits.idle, Late::Sign),
+            None => (self.heard, limits.ping, Late::Ping),
         }
-        (late(self.heard, limits.ping) && !self.pinged).then_some(Late::Ping)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -133,12 +135,23 @@ mod tests {
         assert_eq!(times.due(&limits), begin + 10 * SECOND);
         assert_eq!(times.late(begin + 9 * SECOND, &limits), None);
         assert_eq!(times.late(begin + 10 * SECOND, &limits), Some(Late::Ping));
-        times.pinged();
+        times.pinged(begin + 10 * SECOND);
         assert_eq!(times.due(&limits), begin + 20 * SECOND);
         assert_eq!(times.late(begin + 19 * SECOND, &limits), None);
         assert_eq!(times.late(begin + 20 * SECOND, &limits), Some(Late::Sign));
         times.heard(begin + 19 * SECOND);
         assert_eq!(times.due(&limits), begin + 29 * SECOND);
+    }
+
+    #[test]
+    fn a_ping_that_was_late_has_the_time_for_its_answer_all_the_same() {
+        let (begin, limits) = (Instant::now(), limits());
+        let mut times = Times::new(begin);
+        assert_eq!(times.late(begin + 21 * SECOND, &limits), Some(Late::Ping));
+        times.pinged(begin + 21 * SECOND);
+        assert_eq!(times.late(begin + 30 * SECOND, &limits), None);
+        assert_eq!(times.due(&limits), begin + 31 * SECOND);
+        assert_eq!(times.late(begin + 31 * SECOND, &limits), Some(Late::Sign));
     }
 
     #[test]
