@@ -1,32 +1,22 @@
 //! A request on its way to a script's handler, and the handler's answer on its way back.
 
-use std::{ffi::c_int, net::SocketAddr, rc::Rc};
+use std::{ffi::c_int, net::SocketAddr};
 
 use mlua::{
     ffi,
-    prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable},
+    prelude::{Lua, LuaResult, LuaTable},
 };
 
-use super::super::memory::beyond_the_limit;
 use super::{
     Function,
     handling::{self, resumed, work},
-    workers::{Workers, waited_function},
+    workers::Crew,
 };
 use crate::engine::service::{Remote, Request};
 
 /// Calls the handlers of all servers.
 pub struct Handlers {
-    workers: Rc<Workers>,
-    /// Makes a worker of `work`.
-    create: LuaFunction,
-    work: LuaFunction,
-    /// See [`waited_function`].
-    waited: LuaFunction,
-    /// Reports a handler that has failed.
-    failed: LuaFunction,
-    /// Takes note of a worker that is over.
-    forget: LuaFunction,
+    crew: Crew,
 }
 
 /// What a handler did.
@@ -74,16 +64,10 @@ impl Handlers {
     /// # Errors
     /// When the VM has no memory left.
     pub fn new(lua: &Lua, parts: &LuaTable, scheduler: &LuaTable) -> LuaResult<Self> {
-        let workers = Workers::new(lua, scheduler)?;
         let work = Function::new(c"work", work).continued_by(resumed);
-        Ok(Self {
-            work: workers.function(lua, parts, &handling::PARTS, &handling::FIELDS, work)?,
-            waited: waited_function(lua, &workers)?,
-            workers,
-            create: parts.get("create")?,
-            failed: parts.get("failed")?,
-            forget: parts.get("forget")?,
-        })
+        let (names, fields) = (&handling::PARTS, &handling::FIELDS);
+        let crew = Crew::new(lua, parts, scheduler, names, fields, work)?;
+        Ok(Self { crew })
     }
 
     /// Calls the handler at `place` with a request. An answer of strings alone goes to `write`, part by part. That says whether a
@@ -99,9 +83,8 @@ impl Handlers {
         request: &Request<'_>,
         write: &mut dyn FnMut(Part<'_>) -> bool,
     ) -> LuaResult<Called> {
-        let worker = self
-            .workers
-            .take(|number| self.create.call((&self.work, &self.waited, number)))?;
+        let worker = self.crew.take()?;
+        let workers = &self.crew.workers;
         let mut call = Call {
             number,
             place,
@@ -112,21 +95,18 @@ impl Handlers {
             written: false,
             rests: false,
         };
-        match self.workers.resume(worker, (&raw mut call).cast()) {
+        match workers.resume(worker, (&raw mut call).cast()) {
             ffi::LUA_YIELD if !call.rests => {
-                self.workers.waits(worker, number);
+                workers.waits(worker, number);
                 return Ok(Called::Later(worker.number()));
             }
-            ffi::LUA_YIELD => self.workers.put_back(worker),
+            ffi::LUA_YIELD => workers.put_back(worker),
             // A script knows it: it has come to its end.
             ffi::LUA_OK => {}
             // There was no memory for the request.
-            ffi::LUA_ERRMEM if !call.calls => {
-                beyond_the_limit(lua, || worker.tell(lua, &self.forget, 0))?;
-                return Err(LuaError::MemoryError("not enough memory".to_owned()));
-            }
+            ffi::LUA_ERRMEM if !call.calls => return Err(self.crew.out_of_memory(lua, worker)),
             _ => {
-                worker.tell(lua, &self.failed, 1)?;
+                self.crew.report(lua, worker)?;
                 return Ok(Called::Failed);
             }
         }
@@ -140,9 +120,10 @@ impl Handlers {
     /// Nobody waits any more for the answer of this exchange. Whether the worker was to give it: one that has returned may be at
     /// another's by now.
     pub fn give_up(&self, exchange: u64, worker: u64) -> bool {
-        let gives = self.workers.waited(worker) == Some(exchange);
+        let workers = &self.crew.workers;
+        let gives = workers.waited(worker) == Some(exchange);
         if gives {
-            self.workers.done(worker);
+            workers.done(worker);
         }
         gives
     }

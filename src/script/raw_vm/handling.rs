@@ -12,18 +12,17 @@ use super::{
     HEAD,
     dispatch::{Call, Part},
     push, string,
-    workers::{Workers, YIELDS, upvalue},
+    workers::{NUMBER, Workers, YIELDS, begins, end, upvalue},
 };
 use crate::engine::service::RequestBody;
 
 /// What the function takes from the table that `luau/server.luau` makes, in the order of its upvalues.
-pub(super) const PARTS: [&str; 6] = ["served", "conclude", "answered", "answer", "html", "forget"];
+pub(super) const PARTS: [&str; 5] = ["served", "conclude", "answered", "answer", "html"];
 const SERVED: c_int = upvalue(0);
 const CONCLUDE: c_int = upvalue(1);
 const ANSWERED: c_int = upvalue(2);
 const ANSWER: c_int = upvalue(3);
 const HTML: c_int = upvalue(4);
-const FORGET: c_int = upvalue(5);
 
 /// The fields of a request that are set at once; their names are the upvalues after the parts.
 pub(super) const FIELDS: [&CStr; 6] = [
@@ -34,16 +33,15 @@ pub(super) const FIELDS: [&CStr; 6] = [
     c"__remote",
     c"__exchange",
 ];
-const METHOD: c_int = upvalue(6);
-const PATH: c_int = upvalue(7);
-const BODY: c_int = upvalue(8);
-const KEPT_HEAD: c_int = upvalue(9);
-const REMOTE: c_int = upvalue(10);
-const EXCHANGE: c_int = upvalue(11);
+const METHOD: c_int = upvalue(5);
+const PATH: c_int = upvalue(6);
+const BODY: c_int = upvalue(7);
+const KEPT_HEAD: c_int = upvalue(8);
+const REMOTE: c_int = upvalue(9);
+const EXCHANGE: c_int = upvalue(10);
 
-/// Where a worker's stack has its number and its record, what belongs to the server, the template of its requests, the request,
+/// Where a worker's stack has, after its number, its record, what belongs to the server, the template of its requests, the request,
 /// what the handler returned, and then the answer: status, body, headers.
-const NUMBER: c_int = 1;
 const RECORD: c_int = 2;
 const OF_SERVER: c_int = 3;
 const TEMPLATE: c_int = 4;
@@ -67,12 +65,7 @@ const RECORDED: c_int = 1;
 /// `work(number, record)`: the body of a worker, which begins to work when it is resumed.
 pub(super) unsafe extern "C-unwind" fn work(state: *mut lua_State) -> c_int {
     // SAFETY: as the module says.
-    unsafe {
-        match Workers::of(state) {
-            Some(workers) if workers.creates() => rest(state),
-            _ => 0,
-        }
-    }
+    unsafe { if begins(state) { rest(state) } else { 0 } }
 }
 
 /// What a worker does when it is resumed, and when what it has called returns after that has waited, or has caught an error: the
@@ -176,17 +169,6 @@ unsafe fn rest(state: *mut lua_State) -> c_int {
         ffi::lua_pushnil(state);
         ffi::lua_rawseti_(state, RECORD, RECORDED);
         ffi::lua_yield(state, 0)
-    }
-}
-
-/// The worker comes to its end.
-unsafe fn end(state: *mut lua_State) -> c_int {
-    // SAFETY: as the module says. 2 places are used.
-    unsafe {
-        ffi::lua_pushvalue(state, FORGET);
-        ffi::lua_pushvalue(state, NUMBER);
-        ffi::lua_call(state, 1, 0);
-        0
     }
 }
 

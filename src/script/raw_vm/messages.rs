@@ -3,45 +3,34 @@
 //! Rust resumes a worker with a WebSocket's number: it calls the callback with one message after the other, and yields when there
 //! are no more. A callback that waits keeps its coroutine, and another one goes on.
 
-use std::{ffi::c_int, rc::Rc};
+use std::ffi::c_int;
 
 use mlua::{
     ffi::{self, lua_State},
-    prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable},
+    prelude::{Lua, LuaResult, LuaTable},
 };
 
-use super::super::{interrupt::Interrupt, memory::beyond_the_limit, websocket::Current};
+use super::super::{interrupt::Interrupt, websocket::Current};
 use super::{
     Function, push,
-    workers::{Workers, YIELDS, upvalue, waited_function},
+    workers::{Crew, NUMBER, Workers, YIELDS, begins, end, upvalue},
 };
 use crate::engine::websocket::{Data, Incoming};
 
 /// What [`Receiver::new`] takes from its table, in the order of `work`'s upvalues.
-const PARTS: [&str; 5] = ["tables", "callbacks", "keep", "release", "forget"];
+const PARTS: [&str; 4] = ["tables", "callbacks", "keep", "release"];
 const TABLES: c_int = upvalue(0);
 const CALLBACKS: c_int = upvalue(1);
 const KEEP: c_int = upvalue(2);
 const RELEASE: c_int = upvalue(3);
-const FORGET: c_int = upvalue(4);
 
-/// Where a worker's stack has its number, the WebSocket's table and its callback.
-const NUMBER: c_int = 1;
+/// Where a worker's stack has, after its number, the WebSocket's table and its callback.
 const SOCKET: c_int = 2;
 const CALLBACK: c_int = 3;
 
 /// Calls a script's callbacks for messages.
 pub struct Receiver {
-    workers: Rc<Workers>,
-    /// Makes a worker of `work`.
-    create: LuaFunction,
-    work: LuaFunction,
-    /// See [`waited_function`].
-    waited: LuaFunction,
-    /// Reports a callback that has failed.
-    failed: LuaFunction,
-    /// Takes note of a worker that is over.
-    forget: LuaFunction,
+    crew: Crew,
 }
 
 /// The WebSocket that messages come from.
@@ -76,16 +65,9 @@ impl Receiver {
     /// # Errors
     /// When the VM has no memory left.
     pub fn new(lua: &Lua, parts: &LuaTable, scheduler: &LuaTable) -> LuaResult<Self> {
-        let workers = Workers::new(lua, scheduler)?;
         let work = Function::new(c"work", work).continued_by(resumed);
-        Ok(Self {
-            work: workers.function(lua, parts, &PARTS, &[], work)?,
-            waited: waited_function(lua, &workers)?,
-            workers,
-            create: parts.get("create")?,
-            failed: parts.get("failed")?,
-            forget: parts.get("forget")?,
-        })
+        let crew = Crew::new(lua, parts, scheduler, &PARTS, &[], work)?;
+        Ok(Self { crew })
     }
 
     /// Hands on what came; how many messages were put aside for whoever asks for them. `messages` must not use the VM.
@@ -115,28 +97,25 @@ impl Receiver {
 
     /// Has one worker hand on messages, until there are no more or it can't.
     fn resume_worker(&self, lua: &Lua, call: &mut Call<'_>) -> LuaResult<()> {
-        let create = |number| self.create.call((&self.work, &self.waited, number));
-        let worker = self.workers.take(create)?;
+        let worker = self.crew.take()?;
+        let workers = &self.crew.workers;
         (call.calls, call.rests) = (false, false);
         let pointer: *mut Call<'_> = call;
-        match self.workers.resume(worker, pointer.cast()) {
+        match workers.resume(worker, pointer.cast()) {
             ffi::LUA_YIELD if call.rests => {
-                self.workers.put_back(worker);
+                workers.put_back(worker);
                 Ok(())
             }
             ffi::LUA_YIELD => {
                 call.messages.hold();
-                self.workers.waits(worker, call.from.number);
+                workers.waits(worker, call.from.number);
                 Ok(())
             }
             // A script knows it: it has come to its end.
             ffi::LUA_OK => Ok(()),
             // There was no memory for the message.
-            ffi::LUA_ERRMEM if !call.calls => {
-                beyond_the_limit(lua, || worker.tell(lua, &self.forget, 0))?;
-                Err(LuaError::MemoryError("not enough memory".to_owned()))
-            }
-            _ => worker.tell(lua, &self.failed, 1),
+            ffi::LUA_ERRMEM if !call.calls => Err(self.crew.out_of_memory(lua, worker)),
+            _ => self.crew.report(lua, worker),
         }
     }
 }
@@ -144,12 +123,7 @@ impl Receiver {
 /// `work(number)`: the body of a worker, which begins to work when it is resumed.
 unsafe extern "C-unwind" fn work(state: *mut lua_State) -> c_int {
     // SAFETY: as the module says.
-    unsafe {
-        match Workers::of(state) {
-            Some(workers) if workers.creates() => rest(state),
-            _ => 0,
-        }
-    }
+    unsafe { if begins(state) { rest(state) } else { 0 } }
 }
 
 /// What a worker does when it is resumed, and when the callback that it has called returns after it has waited, or has caught an
@@ -253,17 +227,6 @@ unsafe fn rest(state: *mut lua_State) -> c_int {
     unsafe {
         ffi::lua_settop(state, NUMBER);
         ffi::lua_yield(state, 0)
-    }
-}
-
-/// The worker comes to its end.
-unsafe fn end(state: *mut lua_State) -> c_int {
-    // SAFETY: as the module says. 2 places are used.
-    unsafe {
-        ffi::lua_pushvalue(state, FORGET);
-        ffi::lua_pushvalue(state, NUMBER);
-        ffi::lua_call(state, 1, 0);
-        0
     }
 }
 

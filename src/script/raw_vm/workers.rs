@@ -13,9 +13,10 @@ use std::{
 
 use mlua::{
     ffi::{self, lua_State},
-    prelude::{Lua, LuaFunction, LuaResult, LuaTable, LuaThread, LuaValue},
+    prelude::{Lua, LuaError, LuaFunction, LuaResult, LuaTable, LuaThread, LuaValue},
 };
 
+use super::super::memory::beyond_the_limit;
 use super::{Function, buffer, owner, upvalues};
 use crate::engine::numbered::Numbered;
 
@@ -25,14 +26,18 @@ const IDLE: usize = 64;
 /// What a function returns to the VM whose call waits: the coroutine goes on with the function's continuation.
 pub(super) const YIELDS: c_int = -1;
 
-/// The first upvalues of a worker's function.
+/// The first upvalues of a worker's function; the third keeps the buffer of `Workers::any_seen`.
 const OWNED: c_int = ffi::lua_upvalueindex(1);
 const KNOWN: c_int = ffi::lua_upvalueindex(2);
+const FORGET: c_int = ffi::lua_upvalueindex(4);
 
-/// The upvalue of a worker's function that [`Workers::function`] was given as this one, counted from 0.
+/// The upvalue of a worker's function that [`Crew::new`] was given as this one, counted from 0.
 pub(super) const fn upvalue(index: c_int) -> c_int {
-    ffi::lua_upvalueindex(3 + index)
+    ffi::lua_upvalueindex(5 + index)
 }
+
+/// Where a worker's stack has its number.
+pub(super) const NUMBER: c_int = 1;
 
 /// A coroutine of ours. It lives as long as `workers` of `luau/scheduler.luau` has it, which is until it has come to its end.
 #[derive(Clone, Copy)]
@@ -42,11 +47,24 @@ pub(super) struct Worker {
     number: u64,
 }
 
-/// The workers of one kind, and the call for which one of them runs.
+/// The workers of one kind, and what Luau has for them.
+pub(super) struct Crew {
+    pub(super) workers: Rc<Workers>,
+    /// Makes a worker of `work`.
+    create: LuaFunction,
+    work: LuaFunction,
+    /// See [`waited_function`].
+    waited: LuaFunction,
+    /// Reports a script's function that has failed.
+    failed: LuaFunction,
+    /// Takes note of a worker that is over.
+    forget: LuaFunction,
+}
+
+/// The workers of one kind, and the call for which one of them runs. It is dropped by the collector: nothing in it is a handle of
+/// the VM's.
 pub(super) struct Workers {
-    known: LuaTable,
-    /// A buffer, and where its byte is: 1 once a script knows any worker. Before that none has to be looked for.
-    _seen: LuaValue,
+    /// A byte of a buffer: 1 once a script knows any worker. Before that none has to be looked for.
     any_seen: *const Cell<u8>,
     idle: RefCell<Vec<Worker>>,
     /// What those were called for that wait, by their number.
@@ -63,54 +81,76 @@ struct Running {
     call: *mut c_void,
 }
 
-impl Workers {
-    /// None yet. `scheduler` is what `luau/scheduler.luau` returned.
+impl Crew {
+    /// No workers yet. `parts` has `create`, `failed`, `forget` and the values with these names, which are at [`upvalue`] of `work`,
+    /// and after them the names of `fields`; `scheduler` is what `luau/scheduler.luau` returned.
     ///
     /// # Errors
     /// When the VM has no memory left.
-    pub(super) fn new(lua: &Lua, scheduler: &LuaTable) -> LuaResult<Rc<Self>> {
+    pub(super) fn new(
+        lua: &Lua,
+        parts: &LuaTable,
+        scheduler: &LuaTable,
+        names: &[&str],
+        fields: &[&CStr],
+        work: Function,
+    ) -> LuaResult<Self> {
         let seen: LuaValue = scheduler.get("seen")?;
-        let mut any_seen = ptr::null();
-        // SAFETY: a buffer's bytes stay where they are, and `_seen` keeps it.
-        unsafe {
-            lua.exec_raw::<()>(seen.clone(), |state| {
-                if let Some(byte) = buffer(state, -1).and_then(|bytes| bytes.first_mut()) {
-                    any_seen = ptr::from_ref(Cell::from_mut(byte));
-                }
-                ffi::lua_pop(state, 1);
-            })?;
-        }
-        Ok(Rc::new(Self {
-            known: scheduler.get("workers")?,
-            _seen: seen,
+        let workers = Rc::new(Workers::new(byte_of(lua, &seen)?));
+        let forget: LuaFunction = parts.get("forget")?;
+        let mut upvalues = upvalues(lua, parts, names, fields)?;
+        upvalues.push_front(LuaValue::Function(forget.clone()));
+        upvalues.push_front(seen);
+        upvalues.push_front(scheduler.get("workers")?);
+        Ok(Self {
+            work: owner(lua, workers.clone(), upvalues, work)?,
+            waited: waited_function(lua, &workers)?,
+            workers,
+            create: parts.get("create")?,
+            failed: parts.get("failed")?,
+            forget,
+        })
+    }
+
+    /// An idle worker, or else a new one.
+    ///
+    /// # Errors
+    /// When the VM has no memory left.
+    pub(super) fn take(&self) -> LuaResult<Worker> {
+        let create = |number| self.create.call((&self.work, &self.waited, number));
+        self.workers.take(create)
+    }
+
+    /// Reports the error with which a script's function has failed in this worker.
+    ///
+    /// # Errors
+    /// When the VM has no memory left.
+    pub(super) fn report(&self, lua: &Lua, worker: Worker) -> LuaResult<()> {
+        worker.tell(lua, &self.failed, 1)
+    }
+
+    /// This worker has had no memory for what comes before a script's function: the error for that.
+    pub(super) fn out_of_memory(&self, lua: &Lua, worker: Worker) -> LuaError {
+        let forgotten = beyond_the_limit(lua, || worker.tell(lua, &self.forget, 0));
+        forgotten
+            .err()
+            .unwrap_or_else(|| LuaError::MemoryError("not enough memory".to_owned()))
+    }
+}
+
+impl Workers {
+    fn new(any_seen: *const Cell<u8>) -> Self {
+        Self {
             any_seen,
             idle: RefCell::default(),
             waiting: RefCell::default(),
             running: Cell::new(None),
             creates: Cell::new(false),
             count: Cell::new(0),
-        }))
+        }
     }
 
-    /// A function for these workers: it finds them with [`Self::of`], and has the values of `parts` with these names, and then the
-    /// names of `fields`, at [`upvalue`].
-    ///
-    /// # Errors
-    /// When the VM has no memory left.
-    pub(super) fn function(
-        self: &Rc<Self>,
-        lua: &Lua,
-        parts: &LuaTable,
-        names: &[&str],
-        fields: &[&CStr],
-        function: Function,
-    ) -> LuaResult<LuaFunction> {
-        let mut upvalues = upvalues(lua, parts, names, fields)?;
-        upvalues.push_front(LuaValue::Table(self.known.clone()));
-        owner(lua, self.clone(), upvalues, function)
-    }
-
-    /// Those of the function that runs, which [`Self::function`] made.
+    /// Those of the function that runs, which [`Crew::new`] made.
     pub(super) unsafe fn of<'f>(state: *mut lua_State) -> Option<&'f Self> {
         // SAFETY: as `raw_vm` says. The function owns them, and lives while it runs.
         unsafe {
@@ -131,10 +171,7 @@ impl Workers {
     ///
     /// # Errors
     /// Those of `create`.
-    pub(super) fn take(
-        &self,
-        create: impl FnOnce(u64) -> LuaResult<LuaThread>,
-    ) -> LuaResult<Worker> {
+    fn take(&self, create: impl FnOnce(u64) -> LuaResult<LuaThread>) -> LuaResult<Worker> {
         if let Some(worker) = self.idle.borrow_mut().pop() {
             return Ok(worker);
         }
@@ -145,11 +182,6 @@ impl Workers {
         self.creates.set(false);
         let state = thread?.state();
         Ok(Worker { state, number })
-    }
-
-    /// Whether the function that runs is what [`Self::take`] begins, and not called by a script that has found it on its stack.
-    pub(super) fn creates(&self) -> bool {
-        self.creates.get()
     }
 
     /// Resumes a worker for a call, which has to live until that returns; what `lua_resume` returned.
@@ -213,11 +245,44 @@ impl Workers {
 
     /// Whether a script knows the worker that runs.
     pub(super) unsafe fn is_seen(&self, state: *mut lua_State) -> bool {
-        // SAFETY: as `raw_vm` says; 1 place is used. The byte is valid as long as `_seen` is there.
+        // SAFETY: as `raw_vm` says; 1 place is used. The byte is the function's own.
         unsafe {
             self.any_seen.as_ref().is_none_or(|any| any.get() != 0) && known(state) != Some(false)
         }
     }
+}
+
+/// Whether the function that runs is the body of a worker that is being made, and not called by a script that has found it on its
+/// stack.
+pub(super) unsafe fn begins(state: *mut lua_State) -> bool {
+    // SAFETY: as `raw_vm` says.
+    unsafe { Workers::of(state).is_some_and(|workers| workers.creates.get()) }
+}
+
+/// The worker that runs comes to its end.
+pub(super) unsafe fn end(state: *mut lua_State) -> c_int {
+    // SAFETY: as `raw_vm` says. 2 places are used.
+    unsafe {
+        ffi::lua_pushvalue(state, FORGET);
+        ffi::lua_pushvalue(state, NUMBER);
+        ffi::lua_call(state, 1, 0);
+        0
+    }
+}
+
+/// The first byte of a buffer, which stays where it is for as long as the buffer is there; null for anything else.
+fn byte_of(lua: &Lua, value: &LuaValue) -> LuaResult<*const Cell<u8>> {
+    let mut byte = ptr::null();
+    // SAFETY: as `raw_vm` says. The value is on the stack.
+    unsafe {
+        lua.exec_raw::<()>(value.clone(), |state| {
+            if let Some(first) = buffer(state, -1).and_then(|bytes| bytes.first_mut()) {
+                byte = ptr::from_ref(Cell::from_mut(first));
+            }
+            ffi::lua_pop(state, 1);
+        })?;
+    }
+    Ok(byte)
 }
 
 /// What `workers` says of the coroutine that runs: nothing when it is none of them.
@@ -242,7 +307,7 @@ impl Worker {
     ///
     /// # Errors
     /// Those of the function; when the VM has no memory left.
-    pub(super) fn tell(self, lua: &Lua, function: &LuaFunction, values: c_int) -> LuaResult<()> {
+    fn tell(self, lua: &Lua, function: &LuaFunction, values: c_int) -> LuaResult<()> {
         // SAFETY: as `raw_vm` says. The worker is kept by `known` until the function says otherwise, and has these values.
         unsafe {
             lua.exec_raw((function, self.number as f64), |state| {
@@ -258,7 +323,7 @@ impl Worker {
 ///
 /// # Errors
 /// When the VM has no memory left.
-pub(super) fn waited_function(lua: &Lua, workers: &Rc<Workers>) -> LuaResult<LuaFunction> {
+fn waited_function(lua: &Lua, workers: &Rc<Workers>) -> LuaResult<LuaFunction> {
     let workers = workers.clone();
     lua.create_function(move |_, (number, over): (u64, Option<bool>)| {
         let waited = workers.waited(number);
